@@ -1,0 +1,85 @@
+"""What the commands' parsers share: suggestions in errors, and the options about rules."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterable
+from typing import Any, Final, NoReturn
+
+RAW: Final = argparse.RawDescriptionHelpFormatter
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that takes options only as they are written, and suggests the nearest one."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        known, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            parser = getattr(known, "parser", self)
+            option = unknown[0].partition("=")[0]
+            reject(parser, f"unknown argument {unknown[0]!r}.", option, parser.option_names())
+        return known
+
+    def option_names(self) -> list[str]:
+        """All options, in their long and their short forms."""
+        return [name for action in self._actions for name in action.option_strings]
+
+    def options_with_value(self) -> set[str]:
+        """The options that are followed by a value."""
+        return {name for action in self._actions if action.nargs != 0 for name in action.option_strings}
+
+
+def reject(parser: Parser, problem: str, word: str, known: Iterable[str]) -> NoReturn:
+    """Ends with a usage error that suggests the nearest of the `known` words."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    hint = f" Did you mean {found[0]!r}?" if found else f" See `{parser.prog} --help`."
+    parser.error(problem + hint)
+
+
+def add_rule_options(parser: Parser) -> None:
+    """The options by which every command that shows findings can be told which, and what to make of them."""
+    group = parser.add_argument_group("findings")
+    group.add_argument(
+        "--select",
+        metavar="CODES",
+        type=_codes,
+        action="extend",
+        help="report only these, comma-separated; `diagnose rules` lists the codes",
+    )
+    group.add_argument(
+        "--ignore",
+        metavar="CODES",
+        type=_codes,
+        action="extend",
+        help="leave these out",
+    )
+    group.add_argument(
+        "--fail-on",
+        choices=("error", "warning", "never"),
+        help="exit with code 3 if a finding is at least that severe (default: never)",
+    )
+    group.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=None,
+        help="show every finding in full, what could not be seen, and the rules that could not run",
+    )
+
+
+def _codes(text: str) -> list[str]:
+    return [code.strip() for code in text.split(",") if code.strip()]
+
+
+def rule_options(options: argparse.Namespace) -> dict[str, Any]:
+    """What `add_rule_options` has parsed, for `Config.override`."""
+    return {
+        "select": None if options.select is None else tuple(options.select),
+        "ignore": None if options.ignore is None else tuple(options.ignore),
+        "fail_on": options.fail_on,
+        "verbose": options.verbose,
+    }

@@ -1,0 +1,98 @@
+"""`diagnose report RUN_DIR`: the findings of a run that is over, was killed, or still goes on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from diagnose.cli._parser import RAW, Parser, add_rule_options, rule_options
+from diagnose.errors import ConfigError
+
+STDOUT: Final = Path("-")
+
+_DESCRIPTION: Final = """\
+Runs the rules once more over what a run has stored, and shows the findings. The
+run may have ended, have been killed (the last snapshot is some seconds old), or
+still go on.
+"""
+
+_EPILOG: Final = """\
+examples:
+  diagnose report diagnose-runs/train-20260102-030405
+  diagnose report runs/a --json                      the JSON report on stdout
+  diagnose report runs/a --json a.json --fail-on error
+  diagnose report runs/a --ignore saturated-units --verbose
+"""
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "report",
+        usage="diagnose report [OPTIONS] RUN_DIR",
+        help="show the findings of a stored run",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=RAW,
+    )
+    parser.add_argument(
+        "run_dir", metavar="RUN_DIR", type=Path, nargs="?", help="as `diagnose run` has printed it"
+    )
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        type=Path,
+        nargs="?",
+        const=STDOUT,
+        help="write the report as JSON; to stdout, instead of the summary, if no FILE is named",
+    )
+    add_rule_options(parser)
+    parser.set_defaults(execute=execute, parser=parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Prints the summary, or the JSON, on stdout; returns 3 if `--fail-on` says so."""
+    run_dir, json = _paths(options)
+    from diagnose.config import load_config
+    from diagnose.report import build_report
+    from diagnose.rules import all_rules, diagnose_history
+    from diagnose.storage import load
+
+    config = load_config(Path()).override(**rule_options(options))
+    history, _ = load(run_dir)
+    rules = all_rules()
+    diagnosis = diagnose_history(history, rules, thresholds=config.rules, hidden=config.hidden(rules))
+    report = build_report(
+        history, diagnosis, directory=(run_dir if run_dir.is_dir() else run_dir.parent).absolute()
+    )
+    if json == STDOUT:
+        from diagnose.sinks.json import json_text
+
+        print(json_text(report), end="")
+    else:
+        if json is not None:
+            _write(report, json)
+        from diagnose.sinks.terminal import print_report
+
+        print_report(report, sys.stdout, verbose=config.verbose)
+    return 3 if report.fails(config.fail_on) else 0
+
+
+def _paths(options: argparse.Namespace) -> tuple[Path, Path | None]:
+    """RUN_DIR and FILE. In `--json runs/a`, argparse takes a directory for the FILE."""
+    parser: Parser = options.parser
+    if options.run_dir is not None:
+        return options.run_dir, options.json
+    if options.json is not None and options.json.is_dir():
+        return options.json, STDOUT
+    parser.error("name the RUN_DIR of the run to report on")
+
+
+def _write(report: Any, path: Path) -> None:
+    from diagnose.sinks.json import write_json
+
+    try:
+        write_json(report, path)
+    except OSError as error:
+        raise ConfigError(f"--json {path}: cannot be written: {error.strerror or error}") from error

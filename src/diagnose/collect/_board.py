@@ -1,0 +1,317 @@
+"""The switchboard: torch is patched once per process, every listener is told what happens.
+
+Patched are only functions that nobody stores, pickles or scripts: the one door to the autograd engine,
+`zero_grad`, `Module.train`, GradScaler's and clipping's inner steps, `torch.compile`. `F.relu` and its like are
+never replaced; forward.py reads them by a mode. A patch is taken back only if it is still ours; if somebody
+has patched over it, it stays, and does nothing. In a forked child nobody listens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.amp import grad_scaler
+from torch.nn.utils import clip_grad
+from torch.optim import Optimizer
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+
+class Listener(Protocol):
+    """What happens to a training run, in the order in which it happens. None of these may raise."""
+
+    def backward_called(self) -> None: ...
+    def backward_begins(self, roots: Sequence[Any], *, accumulates: bool) -> None: ...
+    def backward_ends(self) -> None: ...
+    def step_begins(self, optimizer: Optimizer, *, closure: bool) -> None: ...
+    def step_ends(self, optimizer: Optimizer) -> None: ...
+    def step_skipped(self, optimizer: Optimizer, *, scale: float) -> None: ...
+    def gradients_cleared(self, owner: Optimizer | torch.nn.Module) -> None: ...
+    def gradients_clipped(self, parameters: list[Tensor], *, limit: float, norm: Tensor) -> None: ...
+    def loss_scaled(self, loss: Tensor, scaled: Tensor) -> None: ...
+    def mode_set(self, module: torch.nn.Module, *, training: bool) -> None: ...
+    def compiled_code_runs(self) -> None: ...
+    def compiled_module_called(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None: ...
+    def compiled_module_returned(self) -> None: ...
+    def forked(self) -> None: ...
+
+
+_listeners: list[Listener] = []
+_patches: list[_Patch] = []
+_hooks: list[Any] = []
+_lock = threading.RLock()
+_eager = False
+
+
+class _Patch:
+    """One replaced attribute: `wrap(original)` stands in its place until `remove`."""
+
+    def __init__(self, owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
+        self.owner, self.name = owner, name
+        self.original = getattr(owner, name)
+        self.ours = functools.wraps(self.original)(wrap(self.original))
+        setattr(owner, name, self.ours)
+
+    def remove(self) -> None:
+        if getattr(self.owner, self.name, None) is self.ours:
+            setattr(self.owner, self.name, self.original)
+
+
+def subscribe(listener: Listener) -> None:
+    """From now on `listener` is told what happens; the first one has torch patched."""
+    with _lock:
+        first = not _listeners
+        _listeners.append(listener)
+        if first:
+            _install()
+
+
+def unsubscribe(listener: Listener) -> None:
+    """The last listener to leave has the patches taken back. Does nothing for a stranger."""
+    with _lock:
+        if listener in _listeners:
+            _listeners.remove(listener)
+            if not _listeners:
+                _uninstall()
+
+
+def _silent() -> bool:
+    """True where nobody listens or nothing may be done: under dynamo's tracing."""
+    return not _listeners or torch.compiler.is_compiling()
+
+
+def _in_backward() -> bool:
+    return bool(torch._C._current_graph_task_id() != -1)
+
+
+# -- the patches ---------------------------------------------------------------------------------
+
+
+def _wrap_backward(original: Callable[..., Any]) -> Callable[..., Any]:
+    def backward(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        # Before torch looks for function modes: while it runs `backward` for one, that mode cannot be removed.
+        if not _silent() and not _in_backward():
+            for listener in tuple(_listeners):
+                listener.backward_called()
+        return original(self, *args, **kwargs)
+
+    return backward
+
+
+def _wrap_engine(original: Callable[..., Any]) -> Callable[..., Any]:
+    def run_backward(t_outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+        if _silent() or _in_backward():  # a backward inside a backward: reentrant checkpointing
+            return original(t_outputs, *args, **kwargs)
+        accumulates = bool(kwargs.get("accumulate_grad", False))
+        listeners = tuple(_listeners)
+        for listener in listeners:
+            listener.backward_begins(t_outputs, accumulates=accumulates)
+        try:
+            return original(t_outputs, *args, **kwargs)
+        finally:
+            for listener in listeners:
+                listener.backward_ends()
+
+    return run_backward
+
+
+def _wrap_zero_grad(original: Callable[..., Any]) -> Callable[..., Any]:
+    def zero_grad(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        if not _silent():
+            for listener in tuple(_listeners):
+                listener.gradients_cleared(self)
+        return result
+
+    return zero_grad
+
+
+def _wrap_train(original: Callable[..., Any]) -> Callable[..., Any]:
+    depth = threading.local()
+
+    def train(self: torch.nn.Module, mode: bool = True) -> Any:
+        # `train` recurses through the children; only the outermost call is news.
+        outermost = not getattr(depth, "inside", False)
+        depth.inside = True
+        try:
+            result = original(self, mode)
+        finally:
+            if outermost:
+                depth.inside = False
+        if outermost and not _silent():
+            for listener in tuple(_listeners):
+                listener.mode_set(self, training=bool(mode))
+        return result
+
+    return train
+
+
+def _wrap_clip(original: Callable[..., Any]) -> Callable[..., Any]:
+    def clip_grads_with_norm(
+        parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kwargs: Any
+    ) -> Any:
+        if not _silent():
+            tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+            parameters = tensors
+            for listener in tuple(_listeners):
+                listener.gradients_clipped(tensors, limit=float(max_norm), norm=total_norm)
+        return original(parameters, max_norm, total_norm, *args, **kwargs)
+
+    return clip_grads_with_norm
+
+
+def _wrap_scale(original: Callable[..., Any]) -> Callable[..., Any]:
+    def scale(self: grad_scaler.GradScaler, outputs: Any) -> Any:
+        scaled = original(self, outputs)
+        if not _silent() and isinstance(outputs, Tensor) and scaled is not outputs:
+            for listener in tuple(_listeners):
+                listener.loss_scaled(outputs, scaled)
+        return scaled
+
+    return scale
+
+
+def _wrap_maybe_step(original: Callable[..., Any]) -> Callable[..., Any]:
+    def maybe_opt_step(
+        self: grad_scaler.GradScaler, optimizer: Optimizer, state: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        result = original(self, optimizer, state, *args, **kwargs)
+        # The scaler has just read these flags itself to decide, so reading them again costs no new sync.
+        if not _silent() and sum(float(v) for v in state["found_inf_per_device"].values()):
+            for listener in tuple(_listeners):
+                listener.step_skipped(optimizer, scale=float(self.get_scale()))
+        return result
+
+    return maybe_opt_step
+
+
+def _wrap_compile(original: Callable[..., Any]) -> Callable[..., Any]:
+    def compile(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        watch_dynamo()
+        return result
+
+    return compile
+
+
+# -- dynamo ----------------------------------------------------------------------------------------
+
+
+def watch_dynamo() -> None:
+    """Hears when compiled code is about to run, if the program has loaded torch._dynamo; does not load it.
+
+    Hooks and modes are part of what compiled code is guarded by: it would be compiled once more for them.
+    """
+    eval_frame = sys.modules.get("torch._dynamo.eval_frame")
+    if eval_frame is None or not _listeners or any(patch.owner is eval_frame for patch in _patches):
+        return
+    # Asked for the callback to run under on every entry into compiled code, before any guard is looked at.
+    if hasattr(eval_frame, "_callback_from_stance"):
+        _patches.append(_Patch(eval_frame, "_callback_from_stance", _wrap_entry))
+    _patches.append(_Patch(eval_frame.OptimizedModule, "__call__", _wrap_compiled_call))
+
+
+def _wrap_entry(original: Callable[..., Any]) -> Callable[..., Any]:
+    def callback_from_stance(callback: Any) -> Any:
+        if callback not in (None, False) and not _eager:
+            for listener in tuple(_listeners):
+                listener.compiled_code_runs()
+        return original(callback)
+
+    return callback_from_stance
+
+
+@contextlib.contextmanager
+def eager_only() -> Iterator[None]:
+    """Within it compiled modules run as what they were made from; a shadow forward's own nested ones do."""
+    global _eager
+    _eager = True
+    try:
+        yield
+    finally:
+        _eager = False
+
+
+def _wrap_compiled_call(original: Callable[..., Any]) -> Callable[..., Any]:
+    def call(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if _eager:
+            return self._orig_mod(*args, **kwargs)  # type: ignore[operator]
+        if _silent() or _in_backward():
+            return original(self, *args, **kwargs)
+        for listener in tuple(_listeners):
+            listener.compiled_module_called(self, args, kwargs)
+        result = original(self, *args, **kwargs)
+        for listener in tuple(_listeners):
+            listener.compiled_module_returned()
+        return result
+
+    return call
+
+
+# -- optimizer hooks, forks, installing --------------------------------------------------------------
+
+
+def _step_pre_hook(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    if not _silent():
+        # In a global hook `args` may or may not begin with the optimizer itself (torch 2.6 to 2.13 differ).
+        closures = [a for a in (*args, *kwargs.values()) if callable(a) and a is not optimizer]
+        for listener in tuple(_listeners):
+            listener.step_begins(optimizer, closure=bool(closures))
+
+
+def _step_post_hook(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    if not _silent():
+        for listener in tuple(_listeners):
+            listener.step_ends(optimizer)
+
+
+def _install() -> None:
+    _mind_forks()
+    _patches.append(_Patch(Tensor, "backward", _wrap_backward))
+    _patches.append(_Patch(torch.autograd, "_engine_run_backward", _wrap_engine))
+    _patches.append(_Patch(Optimizer, "zero_grad", _wrap_zero_grad))
+    _patches.append(_Patch(torch.nn.Module, "zero_grad", _wrap_zero_grad))
+    _patches.append(_Patch(torch.nn.Module, "train", _wrap_train))
+    _patches.append(_Patch(torch, "compile", _wrap_compile))
+    for owner, name, wrap in (  # private: absent in some versions, and then unseen
+        (clip_grad, "_clip_grads_with_norm_", _wrap_clip),
+        (grad_scaler.GradScaler, "scale", _wrap_scale),
+        (grad_scaler.GradScaler, "_maybe_opt_step", _wrap_maybe_step),
+    ):
+        if hasattr(owner, name):
+            _patches.append(_Patch(owner, name, wrap))
+    _hooks.append(register_optimizer_step_pre_hook(_step_pre_hook))
+    _hooks.append(register_optimizer_step_post_hook(_step_post_hook))
+    watch_dynamo()
+
+
+def _uninstall() -> None:
+    for patch in reversed(_patches):
+        patch.remove()
+    _patches.clear()
+    for hook in _hooks:
+        hook.remove()
+    _hooks.clear()
+
+
+def _after_fork_in_child() -> None:
+    for listener in _listeners:
+        listener.forked()
+    _listeners.clear()
+
+
+@functools.cache
+def _mind_forks() -> None:
+    """Once per process: there is no way to unregister, and with no listener it does nothing."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,137 @@
+"""The base of all collectors: what they may be told, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from diagnose.collect.callsite import CallSite
+from diagnose.collect.forward import ActivationCall, CallKey
+from diagnose.collect.inventory import Inventory
+from diagnose.history import History
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of one optimizer.
+
+    Attributes:
+        optimizer, name: the optimizer and its name, which is also the clock of what is recorded.
+        number: how many steps it has made when this one ends, from 1.
+        total: the same over all optimizers of the watch.
+        closure: whether it was given a closure, inside of which the forward and backward then happen.
+        sampled: whether the interval that ends with this step is looked at in detail.
+    """
+
+    optimizer: Optimizer
+    name: str
+    number: int
+    total: int
+    closure: bool
+    sampled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What `backward` is called on.
+
+    Attributes:
+        tensor: the tensor itself.
+        site: the user's line that calls backward, None if unknown.
+        value: its value if it is one number on the CPU, unscaled; else None.
+        unscaled: a copy of it on its device if it is one number elsewhere; else None.
+    """
+
+    tensor: Tensor
+    site: CallSite | None
+    value: float | None
+    unscaled: Tensor | None
+
+
+@dataclass
+class Shared:
+    """What the collectors of one watch share.
+
+    Attributes:
+        step_of: for each optimizer name, how many steps it has made.
+        turn: number of the current sample; rotates windows and bounded samples.
+        alarm: to be called when an always-on signal jumps.
+        layer_scopes: names of the activations seen so far.
+        histogram: takes (tag, step, values on the host), or None where nobody draws histograms now.
+    """
+
+    history: History
+    inventory: Inventory
+    step_of: dict[str, int]
+    alarm: Callable[[], None]
+    turn: int = 0
+    layer_scopes: dict[CallKey, str] = field(default_factory=dict)
+    histogram: Callable[[str, int, Tensor], None] | None = None
+
+
+class Collector:
+    """Reads one kind of signal. A method that raises has its collector reported and switched off."""
+
+    name: ClassVar[str]
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.history = shared.history
+        self.inventory = shared.inventory
+
+    # In every interval.
+    def interval_begins(self) -> None:
+        """A sampled interval begins: the time up to the next optimizer step."""
+
+    def backward_begins(self, loss: Loss | None) -> None:
+        """`backward` is about to accumulate gradients; `loss` is None if it cannot be read here and now."""
+
+    def backward_ends(self) -> None:
+        """It is done, or has raised."""
+
+    def step_begins(self, step: Step) -> None:
+        """Right before the optimizer changes the parameters."""
+
+    def step_ends(self, step: Step) -> None:
+        """Right after, before the user's code goes on."""
+
+    def step_skipped(self, optimizer: Optimizer, scale: float) -> None:
+        """GradScaler found an overflow."""
+
+    def gradients_cleared(self, owner: Optimizer | nn.Module) -> None:
+        """`owner.zero_grad()` has been called."""
+
+    def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
+        """Gradients of `parameters`, of total norm `norm` (None: not on the CPU), are about to be clipped."""
+
+    def evaluation_loss(self, value: Tensor, *, summed: bool, examples: int) -> None:
+        """A loss function was called without gradients."""
+
+    def mode_set(self, module: nn.Module, *, training: bool) -> None:
+        """`module.train()` or `.eval()` was called."""
+
+    # In sampled intervals, with gradients enabled.
+    def root_returned(self, module: nn.Module, last_parametric_order: int) -> None:
+        """A module that was called from outside of any module has returned."""
+
+    def module_ran(self, module: nn.Module, output: Any, order: int) -> None:
+        """A module with parameters of its own has returned `output`."""
+
+    def activation_begins(self, call: ActivationCall) -> None:
+        """An activation function is about to be applied."""
+
+    def activation_ends(self, call: ActivationCall, output: Tensor) -> None:
+        """It has been."""
+
+    def gate_used(self, key: CallKey) -> None:
+        """The output of an activation is a factor of a product."""
+
+    def forwards_end(self, last_parametric_order: int) -> None:
+        """No more of this interval's forward passes will be seen."""
+
+    def finish(self) -> None:
+        """The watch ends."""

@@ -1,0 +1,69 @@
+"""Whose line of code is running: the user's file and line behind a call into torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from types import CodeType, FrameType
+from typing import Final, NamedTuple
+
+import torch
+
+_TORCH: Final = os.path.dirname(torch.__file__) + os.sep
+_OURS: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_LIBRARIES: Final = tuple(
+    {sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
+_MAX_DEPTH: Final = 64
+# The user's own modes stand between the line that calls a function and the function.
+_INTERPOSED: Final = frozenset({"__torch_function__", "__torch_dispatch__"})
+
+
+class CallSite(NamedTuple):
+    """A line of source; file as Python names it."""
+
+    file: str
+    line: int
+
+
+# 0 torch or ours, 1 a library, 2 the user's own code. Code objects are few and live as long as their module.
+_origins: dict[CodeType, int] = {}
+
+
+def _origin(code: CodeType) -> int:
+    origin = _origins.get(code)
+    if origin is None:
+        name = code.co_filename
+        if name.startswith((_TORCH, _OURS, "<")) and not name.startswith(("<ipython", "<stdin", "<string")):
+            origin = 0
+        elif code.co_name in _INTERPOSED:
+            origin = 0
+        elif name.startswith(_LIBRARIES):
+            origin = 1
+        else:
+            origin = 2
+        _origins[code] = origin
+    return origin
+
+
+def user_frame() -> FrameType | None:
+    """The innermost frame of the user's own code; else of a library that is not torch; else None."""
+    frame: FrameType | None = sys._getframe(1)
+    library: FrameType | None = None
+    for _ in range(_MAX_DEPTH):
+        if frame is None:
+            break
+        origin = _origin(frame.f_code)
+        if origin == 2:
+            return frame
+        if origin == 1 and library is None:
+            library = frame
+        frame = frame.f_back
+    return library
+
+
+def call_site() -> CallSite | None:
+    """File and line of `user_frame()`."""
+    frame = user_frame()
+    return CallSite(frame.f_code.co_filename, frame.f_lineno) if frame else None

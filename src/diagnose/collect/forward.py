@@ -1,0 +1,417 @@
+"""Sees the inside of forward passes: which module runs, which activation is called, on what.
+
+Two means, both global and in place only while something is looked at, so that no object of the user's ever
+carries a hook of ours: module hooks tell the path, a TorchFunctionMode sees functional calls (`F.relu`,
+`torch.tanh`, `x.sigmoid()`), whether a module makes them or not.
+
+What must not be disturbed:
+- Compiled code recompiles under hooks or a mode: on the first sign of dynamo both are gone for good.
+- nn.MultiheadAttention and the encoder layers take a fast path in eval mode, which computes other bits, unless
+  a mode is there: it is lifted for as long as they run.
+- The user's own modes are pushed and popped in a stack. Ours goes below them all and can be taken out from
+  there at any time, so that their order is never disturbed.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any, Final, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules import activation as activation_modules
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+from torch.overrides import TorchFunctionMode, _len_torch_function_stack, _pop_mode, _push_mode
+from torch.utils._device import DeviceContext
+
+from diagnose.collect.callsite import user_frame
+from diagnose.collect.reading import undisturbed
+
+_FAST_PATH: Final = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
+
+
+def _names(*names: str) -> list[Any]:
+    """The functions of these names in torch, torch.nn.functional and Tensor, with in-place twins."""
+    homes = (torch, F, Tensor, torch.special)
+    return [
+        getattr(home, variant)
+        for name in names
+        for variant in (name, f"{name}_")
+        for home in homes
+        if hasattr(home, variant)
+    ]
+
+
+_KINDS: Final[dict[Any, str]] = {
+    function: kind
+    for kind, names in {
+        "relu": ("relu",),
+        "leaky_relu": ("leaky_relu", "prelu", "rrelu"),
+        "elu": ("elu",),
+        "celu": ("celu",),
+        "selu": ("selu",),
+        "gelu": ("gelu",),
+        "silu": ("silu",),
+        "mish": ("mish",),
+        "hardswish": ("hardswish",),
+        "softplus": ("softplus",),
+        "relu6": ("relu6",),
+        "tanh": ("tanh",),
+        "sigmoid": ("sigmoid", "expit"),
+        "softsign": ("softsign",),
+        "hardtanh": ("hardtanh",),
+        "hardsigmoid": ("hardsigmoid",),
+        "softmax": ("softmax",),
+    }.items()
+    for function in _names(*names)
+}
+_CLAMPS: Final = frozenset(_names("clamp", "clamp_min", "clip"))
+_PRODUCTS: Final = frozenset(
+    [*_names("mul", "multiply"), Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__]
+)
+# Where the units lie in what a layer puts out: dimension 1 after convolutions, else the last.
+_UNIT_DIMS: Final[dict[Any, int]] = {
+    **dict.fromkeys(
+        _names(
+            "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+            "batch_norm", "group_norm", "instance_norm",
+        ),
+        1,
+    ),
+    **dict.fromkeys(
+        [
+            *_names("linear", "bilinear", "layer_norm", "embedding", "matmul", "mm", "bmm", "addmm", "einsum"),
+            Tensor.__matmul__, Tensor.__rmatmul__, torch._VF.lstm, torch._VF.gru,
+        ],
+        -1,
+    ),
+}  # fmt: skip
+_LOSSES: Final = frozenset(
+    _names(
+        "cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
+        "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "gaussian_nll_loss",
+        "poisson_nll_loss", "multi_margin_loss", "multilabel_soft_margin_loss", "ctc_loss",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CallKey:
+    """Identity of a layer: the same call in the same module, however often it runs."""
+
+    module: str
+    kind: str
+    code: CodeType | None
+    instruction: int
+
+
+@dataclass
+class ActivationCall:
+    """An activation function about to be applied.
+
+    Attributes:
+        key: which activation of the network this is.
+        module: qualified name of the innermost running module, "" outside of any.
+        is_module: whether that module is itself the activation (nn.ReLU), rather than its caller.
+        kind: a key of stats.activation.ACTIVATIONS.
+        pre: the preactivation, of any shape.
+        unit_dim: the dimension of `pre` along which its units lie.
+        function: the elementwise function as applied, to be applied again to samples.
+        file, line: the user's line.
+        order: rank among all calls of the interval.
+    """
+
+    key: CallKey
+    module: str
+    is_module: bool
+    kind: str
+    pre: Tensor
+    unit_dim: int
+    function: Callable[[Tensor], Tensor]
+    file: str | None
+    line: int | None
+    order: int
+
+
+class ForwardListener(Protocol):
+    """Told what happens inside a forward pass; must not raise."""
+
+    def root_called(self, module: nn.Module) -> None: ...
+    def root_returned(self, module: nn.Module) -> None: ...
+    def module_ran(self, module: nn.Module, output: Any, *, order: int) -> None: ...
+    def activation_begins(self, call: ActivationCall) -> None: ...
+    def activation_ends(self, call: ActivationCall, output: Tensor) -> None: ...
+    def gate_used(self, key: CallKey) -> None: ...
+    def evaluation_loss(self, value: Tensor, *, summed: bool, examples: int) -> None: ...
+    def module_name(self, module: nn.Module) -> str: ...
+    def failed(self, error: Exception) -> None: ...
+
+
+class _Mode(TorchFunctionMode):
+    def __init__(self, tap: ForwardTap) -> None:
+        super().__init__()
+        self._tap = tap
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        try:
+            finish = self._tap.function_begins(func, args, kwargs)
+        except Exception as error:
+            self._tap.listener.failed(error)
+            finish = None
+        result = func(*args, **kwargs)
+        if finish is not None:
+            try:
+                finish(result)
+            except Exception as error:
+                self._tap.listener.failed(error)
+        return result
+
+
+class ForwardTap:
+    """Module hooks and a function mode that can be put in place and taken away at any moment."""
+
+    def __init__(self, listener: ForwardListener) -> None:
+        self.listener = listener
+        self._mode = _Mode(self)
+        self._handles: list[Any] = []
+        self._thread = 0
+        self._with_mode = self._shadow = False
+        self._stack: list[nn.Module] = []
+        self._lifted_by: nn.Module | None = None
+        self._order = 0
+        self._unit_dim = -1
+        self._gates: dict[int, tuple[weakref.ref[Tensor], CallKey]] = {}
+        self.last_parametric_order = -1
+
+    @property
+    def installed(self) -> bool:
+        return bool(self._handles)
+
+    def install(self, *, mode: bool = True, shadow: bool = False) -> None:
+        """Starts to see forward passes of this thread.
+
+        Args:
+            mode: see functional calls too, not only modules.
+            shadow: what comes is a training forward, though gradients are off.
+        """
+        if self._handles:
+            return
+        self._thread = threading.get_ident()
+        self._stack.clear()
+        self._gates.clear()
+        self._order, self._unit_dim, self.last_parametric_order = 0, -1, -1
+        self._handles = [
+            register_module_forward_pre_hook(self._pre_hook),
+            register_module_forward_hook(self._post_hook, always_call=True),
+        ]
+        self._with_mode, self._shadow = mode, shadow
+        if mode:
+            _push_below(self._mode)
+
+    def remove(self) -> None:
+        """Leaves nothing behind; may be called from inside a forward pass, and twice."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._stack.clear()
+        self._gates.clear()
+        self._lifted_by = None
+        self._with_mode = False
+        _take_out(self._mode)
+
+    def _training(self) -> bool:
+        return self._shadow or torch.is_grad_enabled()
+
+    # -- module hooks -------------------------------------------------------------------------------
+
+    def _elsewhere(self) -> bool:
+        """True in another thread (DataParallel), during recomputation in a backward, or when recorded."""
+        return (
+            not self._handles
+            or threading.get_ident() != self._thread
+            or torch._C._current_graph_task_id() != -1
+            or not undisturbed()
+        )
+
+    def _pre_hook(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if torch.compiler.is_compiling() or not self._handles or threading.get_ident() != self._thread:
+            return
+        try:
+            if self._lifted_by is None and self._with_mode and _is_sensitive(module):
+                self._lifted_by = module
+                _take_out(self._mode)
+            if self._elsewhere():
+                return
+            if not self._stack:
+                self.listener.root_called(module)
+            self._stack.append(module)
+        except Exception as error:
+            self.listener.failed(error)
+
+    def _post_hook(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if torch.compiler.is_compiling() or not self._handles or threading.get_ident() != self._thread:
+            return
+        try:
+            if self._lifted_by is module:
+                self._lifted_by = None
+                if self._with_mode:
+                    _push_below(self._mode)
+            if self._elsewhere() or not any(entry is module for entry in self._stack):
+                return
+            while self._stack.pop() is not module:  # those above ended in an exception that was caught
+                pass
+            if output is not None and module._parameters and self._training():
+                self._order += 1
+                if not module._modules:
+                    self.last_parametric_order = self._order
+                self.listener.module_ran(module, output, order=self._order)
+            if not self._stack:
+                self.listener.root_returned(module)
+        except Exception as error:
+            self.listener.failed(error)
+
+    # -- function mode ------------------------------------------------------------------------------
+
+    def function_begins(
+        self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Callable[[Any], None] | None:
+        """Looks at a call before it is made; returns what is to be done with its result, if anything."""
+        kind = _KINDS.get(func)
+        if kind is None:
+            unit_dim = _UNIT_DIMS.get(func)
+            if unit_dim is not None:
+                self._saw_layer(unit_dim, args)
+                return None
+            if func in _PRODUCTS:
+                self._saw_product(args)
+                return None
+            if func in _LOSSES:
+                return None if self._training() or self._elsewhere() else _loss_reader(self, args, kwargs)
+            if func not in _CLAMPS or not _is_rectifier(args, kwargs):
+                return None
+            kind = "relu"
+        if not self._training() or self._elsewhere():
+            return None
+        pre = args[0] if args else kwargs.get("input")
+        if not isinstance(pre, Tensor) or not (pre.requires_grad or self._shadow):
+            return None
+        call = self._activation_call(func, kind, pre, args, kwargs)
+        self.listener.activation_begins(call)
+
+        def finish(result: Any) -> None:
+            if isinstance(result, Tensor):
+                if call.kind in ("sigmoid", "tanh", "hardsigmoid", "softmax"):
+                    self._gates[id(result)] = (weakref.ref(result), call.key)
+                self.listener.activation_ends(call, result)
+
+        return finish
+
+    def _activation_call(
+        self, func: Any, kind: str, pre: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> ActivationCall:
+        self._order += 1
+        innermost = self._stack[-1] if self._stack else None
+        is_module = type(innermost).__module__ == activation_modules.__name__
+        frame = user_frame()
+        module = self.listener.module_name(innermost) if innermost is not None else ""
+        code = frame.f_code if frame else None
+        key = CallKey(module, kind, code, frame.f_lasti if frame else 0)
+        if kind == "hardtanh" and _argument(args, kwargs, 1, "min_val", -1.0) == 0:
+            kind = "relu6"
+        unit_dim = self._unit_dim if pre.dim() > 2 or self._unit_dim == -1 else 1
+        if kind == "softmax":
+            unit_dim = _argument(args, kwargs, 1, "dim", -1)
+            unit_dim = unit_dim if isinstance(unit_dim, int) else -1
+        rest, options = args[1:], {k: v for k, v in kwargs.items() if k not in ("input", "inplace")}
+        return ActivationCall(
+            key=key,
+            module=module,
+            is_module=is_module,
+            kind=kind,
+            pre=pre,
+            unit_dim=unit_dim if pre.dim() > 1 else 0,
+            function=lambda sample: func(sample, *rest, **options),
+            file=code.co_filename if code else None,
+            line=frame.f_lineno if frame else None,
+            order=self._order,
+        )
+
+    def _saw_layer(self, unit_dim: int, args: tuple[Any, ...]) -> None:
+        self._unit_dim = unit_dim
+        # Outside of modules, a product with a trainable leaf is a layer.
+        if not self._stack and any(isinstance(a, Tensor) and a.is_leaf and a.requires_grad for a in args):
+            self._order += 1
+            self.last_parametric_order = self._order
+
+    def _saw_product(self, args: tuple[Any, ...]) -> None:
+        for factor in args[:2]:
+            reference, key = self._gates.get(id(factor), (None, None))
+            if key is not None and reference is not None and reference() is factor:
+                self.listener.gate_used(key)
+
+
+def _loss_reader(
+    tap: ForwardTap, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Callable[[Any], None] | None:
+    target = args[1] if len(args) > 1 else kwargs.get("target")
+    if not isinstance(target, Tensor) or not target.dim():
+        return None
+    reduction = kwargs.get("reduction", "mean")
+
+    def finish(result: Any) -> None:
+        if isinstance(result, Tensor) and result.dim() == 0 and reduction in ("mean", "sum"):
+            examples = target.numel() if reduction == "sum" else target.shape[0]
+            tap.listener.evaluation_loss(result, summed=reduction == "sum", examples=examples)
+
+    return finish
+
+
+def _is_rectifier(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """`x.clamp(min=0)` is a ReLU written by hand."""
+    low = _argument(args, kwargs, 1, "min", None)
+    high = _argument(args, kwargs, 2, "max", None)
+    return high is None and isinstance(low, int | float) and low == 0
+
+
+def _argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], index: int, name: str, default: Any) -> Any:
+    return args[index] if len(args) > index else kwargs.get(name, default)
+
+
+def _is_sensitive(module: nn.Module) -> bool:
+    """Whether a mode would show in what this call gives: other bits of a fast path, other names of a trace."""
+    if isinstance(module, _FAST_PATH) and not module.training:
+        return True
+    return torch._C._get_tracing_state() is not None
+
+
+def _push_below(mode: TorchFunctionMode) -> None:
+    """Puts `mode` at the bottom of the stack, or above a device context, which insists on the bottom."""
+    above = [_pop_mode() for _ in range(_len_torch_function_stack())]
+    if above and isinstance(above[-1], DeviceContext):
+        _push_mode(above.pop())
+    _push_mode(mode)
+    for other in reversed(above):
+        _push_mode(other)
+
+
+def _take_out(mode: TorchFunctionMode) -> None:
+    """Removes `mode` from wherever in the stack it is, if it is there.
+
+    While torch runs a function that `mode` has seen, the mode is off the stack, and is put back afterwards:
+    taking it out from inside such a call is in vain. `Tensor.backward` is one; the board speaks up before it.
+    """
+    above = [_pop_mode() for _ in range(_len_torch_function_stack())]
+    for other in reversed(above):
+        if other is not mode:
+            _push_mode(other)

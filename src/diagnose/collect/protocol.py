@@ -1,0 +1,189 @@
+"""One state machine per optimizer: backward, clear, clip, unscale, step.
+
+What counts is what happens to the gradients themselves, not which function was called: a few probe
+parameters per optimizer are followed by the identity and the version counter of their `.grad`. So
+`zero_grad`, `p.grad = None`, `p.grad.zero_()` and gradients written by hand are all understood.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Final
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from diagnose.collect._collector import Collector, Loss, Shared, Step
+from diagnose.collect.callsite import call_site
+from diagnose.collect.reading import Unseen
+from diagnose.history import OptimizerFacts
+
+_PROBE_ELEMENTS: Final = 4096
+
+# Identity and version of a gradient; None where there is none. The tensor is held weakly to know a reused id.
+_Key = tuple[int, int] | None
+
+
+@dataclass
+class _State:
+    """What is known about one optimizer's gradients.
+
+    Attributes:
+        used: whether its current gradients were used by a step and not cleared since.
+        keys: keys of the probes' gradients when they were last used or cleared.
+        backwards: backward passes since its last step that changed its gradients.
+        clipped: whether its gradients were clipped since its last step.
+        begun: keys before the running backward.
+    """
+
+    used: bool = False
+    keys: list[_Key] = field(default_factory=list)
+    probes: list[weakref.ref[Tensor]] = field(default_factory=list)
+    backwards: int = 0
+    clipped: bool = False
+    begun: list[_Key] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+
+
+class ProtocolCollector(Collector):
+    """Notes "stale-gradients", "no-new-gradient", "clipped", "step-skipped"; records "lr".
+
+    Always on: some microseconds per backward and step. Memory: O(optimizers).
+    """
+
+    name: ClassVar[str] = "protocol"
+
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self._states: weakref.WeakKeyDictionary[Optimizer, _State] = weakref.WeakKeyDictionary()
+
+    def backward_begins(self, loss: Loss | None) -> None:
+        for state in self._states.values():
+            if state.used and not _still_there(state):
+                state.used = False
+                state.keys = _keys(state)
+            state.begun = _keys(state)
+
+    def backward_ends(self) -> None:
+        for state in self._states.values():
+            if not state.probes or _keys(state) != state.begun:
+                state.backwards += 1
+
+    def gradients_cleared(self, owner: Optimizer | nn.Module) -> None:
+        for optimizer, state in self._states.items():
+            if owner is optimizer or (isinstance(owner, nn.Module) and not _still_there(state)):
+                state.used = False
+                state.keys = _keys(state)
+
+    def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
+        first = parameters[0] if parameters else None
+        for name, optimizer in self.inventory.optimizers():
+            if first is None or not any(p is first for group in optimizer.param_groups for p in group["params"]):
+                continue
+            state = self._state(optimizer)
+            state.clipped = True
+            # Clipping rewrites gradients in place; that makes no new gradient.
+            state.keys = state.keys if state.backwards else _keys(state)
+            if norm is not None:
+                number = self.shared.step_of.get(name, 0) + 1
+                self.history.record("grad_norm_before_clip", number, {name: norm}, clock=name)
+                if norm > limit:
+                    self.history.note("clipped", number, name, norm=norm, limit=limit)
+
+    def step_skipped(self, optimizer: Optimizer, scale: float) -> None:
+        name = self.inventory.optimizer_name(optimizer)
+        if name is not None:
+            self.history.note("step-skipped", self.shared.step_of.get(name, 0), name, scale=scale)
+
+    def step_begins(self, step: Step) -> None:
+        state = self._state(step.optimizer)
+        if not state.probes or all(p() is None or p().grad is None for p in state.probes):  # type: ignore[union-attr]
+            state.probes = _choose_probes(step.optimizer)
+        if not step.closure:
+            self._judge(step, state)
+
+    def step_ends(self, step: Step) -> None:
+        state = self._state(step.optimizer)
+        if not state.probes:
+            state.probes = _choose_probes(step.optimizer)
+        if step.closure:
+            self._judge(step, state)
+        facts = self.history.optimizers[step.name]
+        facts.steps = step.number
+        facts.closures += step.closure
+        facts.backwards += state.backwards
+        facts.clipped += state.clipped
+        state.keys = _keys(state)
+        state.used = any(key is not None for key in state.keys)
+        state.backwards, state.clipped = 0, False
+        self._learning_rates(step, state)
+
+    def _judge(self, step: Step, state: _State) -> None:
+        """Whether the gradients that this step uses are new, and free of old ones."""
+        keys = _keys(state)
+        fresh = state.backwards > 0 or (keys != state.keys and any(key is not None for key in keys))
+        if step.number == 1 and not fresh:
+            fresh = any(key is not None for key in keys)  # backward ran before we were there
+        if not fresh:
+            self.history.note("no-new-gradient", step.number, step.name)
+        elif state.used and state.backwards and _still_there(state):
+            self.history.note("stale-gradients", step.number, step.name)
+
+    def _learning_rates(self, step: Step, state: _State) -> None:
+        rates = [group.get("lr") for group in step.optimizer.param_groups]
+        # A rate that lives in a tensor (capturable optimizers) is read on sampled steps only.
+        if any(isinstance(rate, Tensor) for rate in rates) and not step.sampled:
+            return
+        values = [float(rate) for rate in rates if rate is not None]
+        if step.sampled or values != state.rates:
+            row = {f"{step.name}/{index}": value for index, value in enumerate(values)}
+            self.history.record("lr", step.number, row, clock=step.name)
+            state.rates = values
+
+    def _state(self, optimizer: Optimizer) -> _State:
+        state = self._states.get(optimizer)
+        if state is None:
+            state = self._states[optimizer] = _State()
+            name = self.inventory.optimizer_name(optimizer)
+            if name is not None and name not in self.history.optimizers:
+                site = call_site()
+                self.history.optimizers[name] = OptimizerFacts(
+                    type=type(optimizer).__name__,
+                    file=site.file if site else None,
+                    line=site.line if site else None,
+                )
+        return state
+
+
+def _choose_probes(optimizer: Optimizer) -> list[weakref.ref[Tensor]]:
+    """The first and the last of the parameters that have a gradient."""
+    holders = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    return [weakref.ref(p) for p in (holders if len(holders) < 2 else (holders[0], holders[-1]))]
+
+
+def _keys(state: _State) -> list[_Key]:
+    keys: list[_Key] = []
+    for reference in state.probes:
+        parameter = reference()
+        gradient = parameter.grad if parameter is not None else None
+        keys.append(None if gradient is None else (id(gradient), gradient._version))
+    return keys
+
+
+def _still_there(state: _State) -> bool:
+    """Whether a probe still has the gradient that the last step used (or one it was added to), not zeroed.
+
+    The values are looked at only where nobody has been seen to clear them, that is, hardly ever.
+    """
+    with Unseen():
+        for reference in state.probes:
+            parameter = reference()
+            gradient = parameter.grad if parameter is not None else None
+            if gradient is None:
+                continue
+            values = gradient._values() if gradient.is_sparse else gradient
+            if values.numel() and bool((values.reshape(-1)[:_PROBE_ELEMENTS] != 0).any()):
+                return True
+    return False

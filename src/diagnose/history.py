@@ -1,0 +1,537 @@
+"""What is known about a run: bounded series, events and facts. Pure data, no torch.
+
+Collectors append, rules read. A *quantity* ("grad_rms") is measured for many *scopes* ("fc1.weight")
+at the same step, so the values of one quantity are kept as one table: a row per recorded step, a column
+per scope. One append per quantity and step, whatever the number of parameters.
+
+Memory: a table holds at most `capacity` rows, so a run with P parameters and L layers keeps at most
+8 * DETAIL_ROWS * (6 P + 14 L) bytes of detail, however long it runs; the loss keeps LOSS_ROWS rows a stream.
+
+Three conventions of every table:
+- NaN means "not observed at this step". A statistic that came out non-finite is stored as inf.
+- A step is the number of steps that the optimizer concerned had made when this one ended: 1 is the first.
+- Each optimizer has its own clock (a critic makes five steps where its generator makes one), so a quantity
+  has one table per clock. A scope lives in one of them; readers need not know which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagnose.errors import HistoryError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+Quantity = Literal[
+    # Scope: a loss stream (one per line of the script that calls backward, and optimizer).
+    "loss",
+    # Scope: "eval", or the name given to watch.log().
+    "eval_loss",
+    "metric",
+    # Scope: an optimizer. L2 norm over all its gradients as the step uses them / as clipping found them.
+    "grad_norm",
+    "grad_norm_before_clip",
+    # Scope: "OPTIMIZER/GROUP".
+    "lr",
+    # Scope: a parameter. Over the whole tensor, at the step, after clipping.
+    "param_rms",
+    "grad_rms",
+    "grad_max",
+    # Scope: a parameter. Over a window of at most 16,384 elements that rotates from sample to sample.
+    "grad_zero_share",
+    "grad_nonfinite_share",
+    "update_rms",
+    "update_ratio",
+    # Scope: a layer (an activation or the output of a layer with parameters), over a bounded sample.
+    "pre_mean",
+    "pre_rms",
+    "pre_min",
+    "pre_max",
+    "out_rms",
+    "nonfinite_share",
+    # Share of elements that are active; mean of |f'(pre)| / max |f'|; entropy of a softmax / ln(classes).
+    "active_share",
+    "slope_mean",
+    "entropy_share",
+    # Scope: a layer, over a window of batches: the share of its units that were active for no example
+    # of the bounded samples / of whole batches (an exact maximum) / whose mean relative slope is below 0.1.
+    "silent_share",
+    "dead_share",
+    "saturated_share",
+    # Scope: a layer: the gradient of the loss with respect to its output.
+    "output_grad_rms",
+    "output_grad_zero_share",
+    # Scope: "run". Wall seconds between optimizer steps, and how much of them was ours.
+    "step_s",
+    "own_s",
+]
+QUANTITIES: Final[tuple[str, ...]] = get_args(Quantity)
+
+EventKind = Literal[
+    # A loss, gradient, parameter or activation stopped being finite. detail: see collect/nonfinite.py.
+    "non-finite",
+    # A step used gradients that an earlier step had used already, added to new ones.
+    "stale-gradients",
+    # A step had no gradient that the step before it had not used.
+    "no-new-gradient",
+    # Clipping found a norm above its limit. detail: norm, limit.
+    "clipped",
+    # GradScaler found overflow and skipped the step. detail: scale.
+    "step-skipped",
+    # A collector raised and was switched off. detail: collector, error.
+    "collector-failed",
+    # A layer cannot be seen. detail: reason.
+    "not-seen",
+]
+EVENT_KINDS: Final[tuple[str, ...]] = get_args(EventKind)
+
+LOSS_ROWS: Final = 1024
+RUN_ROWS: Final = 512
+DETAIL_ROWS: Final = 64
+EVENTS_KEPT: Final = 64
+ROWS_WAITING: Final = 64
+
+# A loss is noisy and read as a trend: neighbours are averaged. Other rows are dropped, so that what is
+# kept was really measured at its step.
+_ROWS: Final[Mapping[str, int]] = {
+    "loss": LOSS_ROWS,
+    "eval_loss": RUN_ROWS,
+    "metric": RUN_ROWS,
+    "grad_norm": RUN_ROWS,
+    "grad_norm_before_clip": RUN_ROWS,
+    "lr": RUN_ROWS,
+    "step_s": RUN_ROWS,
+    "own_s": RUN_ROWS,
+}
+_AVERAGED: Final = frozenset({"loss"})
+
+
+class Series(NamedTuple):
+    """One quantity of one scope where it was observed: steps of shape (T,), values of shape (T,)."""
+
+    steps: Ints
+    values: Floats
+
+    def __len__(self) -> int:  # type: ignore[override]  # NamedTuple would say 2
+        return len(self.steps)
+
+
+class Table:
+    """The values of one quantity: `steps` of shape (T,), `values` of shape (T, number of scopes).
+
+    When `capacity` rows are reached, the older half is thinned to every second row (or to the means of
+    neighbours): the recent past stays dense, the distant past becomes sparse, all of the run is covered.
+    """
+
+    def __init__(self, capacity: int, *, averaged: bool = False) -> None:
+        if capacity < 4:
+            raise HistoryError(f"a table needs room for 4 rows, got {capacity}")
+        self.capacity = capacity
+        self.averaged = averaged
+        self._columns: dict[str, int] = {}
+        self._steps = np.zeros(capacity, dtype=np.int64)
+        self._values = np.full((capacity, 0), np.nan)
+        self._rows = 0
+        self._last = -1
+        # What is recorded on every step must cost next to nothing: rows wait here until somebody reads.
+        self._waiting: list[tuple[int, Mapping[str, float]]] = []
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        self._take_in()
+        return tuple(self._columns)
+
+    @property
+    def steps(self) -> Ints:
+        self._take_in()
+        return self._steps[: self._rows]
+
+    @property
+    def values(self) -> Floats:
+        self._take_in()
+        return self._values[: self._rows, : len(self._columns)]
+
+    def append(self, step: int, row: Mapping[str, float]) -> None:
+        """Adds the values observed at `step`; a second append for the same step joins its row.
+
+        Raises:
+            HistoryError: `step` lies before the last one.
+        """
+        if not row:
+            return
+        if step < self._last:
+            raise HistoryError(
+                f"a series got step {step} after step {self._last}: rules read series in order of steps"
+            )
+        self._last = step
+        self._waiting.append((step, row))
+        if len(self._waiting) >= ROWS_WAITING:
+            self._take_in()
+
+    def _take_in(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for step, row in waiting:
+            self._put(step, row)
+
+    def _put(self, step: int, row: Mapping[str, float]) -> None:
+        if not self._rows or step != self._steps[self._rows - 1]:
+            if self._rows == self.capacity:
+                self._thin()
+            self._steps[self._rows] = step
+            self._values[self._rows] = np.nan
+            self._rows += 1
+        columns = [self._column(scope) for scope in row]
+        self._values[self._rows - 1, columns] = list(row.values())
+
+    def series(self, scope: str) -> Series:
+        """The observed values of `scope`, without gaps; empty if the scope is unknown."""
+        self._take_in()
+        column = self._columns.get(scope)
+        if column is None:
+            return Series(np.zeros(0, dtype=np.int64), np.zeros(0))
+        values = self._values[: self._rows, column]
+        seen = ~np.isnan(values)
+        return Series(self.steps[seen], values[seen])
+
+    def restore(self, scopes: Sequence[str], steps: Ints, values: Floats) -> None:
+        """Takes over rows that were read from another table of the same capacity.
+
+        Raises:
+            ValueError: shapes do not fit together or into the table, or steps are not in order.
+        """
+        if len(steps) > self.capacity or values.shape != (len(steps), len(scopes)):
+            raise ValueError(f"{values.shape} values do not fit {len(steps)} steps of {len(scopes)} scopes")
+        if np.any(np.diff(steps) <= 0):
+            raise ValueError("steps are not in increasing order")
+        self._columns = {scope: column for column, scope in enumerate(scopes)}
+        self._values = np.full((self.capacity, len(scopes)), np.nan)
+        self._values[: len(steps)] = values
+        self._steps[: len(steps)] = steps
+        self._rows = len(steps)
+        self._last = int(steps[-1]) if len(steps) else -1
+        self._waiting = []
+
+    def _column(self, scope: str) -> int:
+        column = self._columns.get(scope)
+        if column is None:
+            column = self._columns[scope] = len(self._columns)
+            if column >= self._values.shape[1]:
+                wider = np.full((self.capacity, max(8, 2 * column)), np.nan)
+                wider[:, :column] = self._values[:, :column]
+                self._values = wider
+        return column
+
+    def _thin(self) -> None:
+        half = self.capacity // 2 // 2 * 2
+        older = self._values[:half]
+        kept = half // 2
+        if self.averaged:
+            pairs = older.reshape(kept, 2, -1)
+            seen = ~np.isnan(pairs)
+            total = np.where(seen, pairs, 0.0).sum(axis=1)
+            with np.errstate(invalid="ignore"):
+                self._values[:kept] = np.where(seen.any(axis=1), total / seen.sum(axis=1), np.nan)
+            self._steps[:kept] = self._steps[1:half:2]
+        else:
+            self._values[:kept] = older[0:half:2]
+            self._steps[:kept] = self._steps[0:half:2]
+        newer = self._rows - half
+        self._values[kept : kept + newer] = self._values[half : self._rows]
+        self._steps[kept : kept + newer] = self._steps[half : self._rows]
+        self._rows = kept + newer
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened at a step. `scope` says to whom (an optimizer, a layer, ...)."""
+
+    step: int
+    kind: EventKind
+    scope: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class EventLog:
+    """All events of one kind and scope: their number, the first ones and the latest ones."""
+
+    total: int = 0
+    first: list[Event] = field(default_factory=list)
+    latest: list[Event] = field(default_factory=list)
+
+    def append(self, event: Event) -> None:
+        self.total += 1
+        if len(self.first) < EVENTS_KEPT // 2:
+            self.first.append(event)
+            return
+        self.latest.append(event)
+        if len(self.latest) > EVENTS_KEPT // 2:
+            del self.latest[0]
+
+
+@dataclass
+class ParameterFacts:
+    """What is known about one parameter.
+
+    Attributes:
+        shape: its shape.
+        module: qualified name of the module that owns it, "" if none is known.
+        module_type: class name of that module, "" if none is known.
+        order: rank of its module in the order of execution of the first forward seen, None if never run.
+        requires_grad: whether autograd was asked for a gradient, when last looked at.
+        optimizers: names of the optimizers that hold it, one entry per parameter group that does.
+        forwards: sampled training steps in which its module ran.
+        gradients: sampled steps at whose end it had a gradient.
+        changed: True once its value was seen to change, False if it is bit for bit what it was at
+            `first_step`, None if not yet compared.
+        first_step: the step since which it has been known.
+    """
+
+    shape: tuple[int, ...]
+    module: str = ""
+    module_type: str = ""
+    order: int | None = None
+    requires_grad: bool = True
+    optimizers: tuple[str, ...] = ()
+    forwards: int = 0
+    gradients: int = 0
+    changed: bool | None = None
+    first_step: int = 0
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass
+class LayerFacts:
+    """What is known about one layer: an activation, or the output of a layer with parameters.
+
+    Attributes:
+        kind: "relu", "tanh", ..., or the function that computed it: "linear", "conv2d", ...
+        module: qualified name of the innermost module in which it is computed, "" outside of modules.
+        file, line: where the user's code calls it, if it is called by name rather than as a module.
+        units: number of units (features or channels).
+        order: rank in the order of execution.
+        role: "hidden"; "gate" if its output is multiplied with another tensor; "output" if no layer
+            with parameters comes after it; "attention" for a softmax between two matrix products.
+        examples: rows (examples and positions) in the current per-unit window.
+    """
+
+    kind: str
+    module: str = ""
+    file: str | None = None
+    line: int | None = None
+    units: int = 0
+    order: int = 0
+    role: Literal["hidden", "gate", "output", "attention"] = "hidden"
+    examples: int = 0
+
+
+@dataclass
+class OptimizerFacts:
+    """What is known about one optimizer.
+
+    Attributes:
+        type: class name.
+        steps: steps it has made.
+        closures: steps that were given a closure (LBFGS).
+        backwards: backward passes that gave it a gradient.
+        clipped: steps before which its gradients were clipped by norm.
+        file, line: where it was first stepped from.
+    """
+
+    type: str
+    steps: int = 0
+    closures: int = 0
+    backwards: int = 0
+    clipped: int = 0
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
+class LossFacts:
+    """What is known about one loss stream: the optimizer it feeds and the line that calls backward."""
+
+    optimizer: str
+    file: str | None = None
+    line: int | None = None
+    grad_fn: str = ""
+
+
+@dataclass
+class RunFacts:
+    """What is known about the run as a whole; wall_s and own_s are seconds.
+
+    Attributes:
+        wall_s, own_s: how long the watch has been on, and how much of it was ours.
+        startup_s: the part of own_s spent on imports, discovery and the dense first samples.
+        sampled: sampled steps.
+    """
+
+    command: str = ""
+    started: str = ""
+    models: list[str] = field(default_factory=list)
+    wall_s: float = 0.0
+    own_s: float = 0.0
+    startup_s: float = 0.0
+    steps: int = 0
+    sampled: int = 0
+    ending: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def overhead(self) -> float:
+        """Share of the time without us that we added; the start-up is not in it."""
+        plain_s = self.wall_s - self.own_s
+        return max(self.own_s - self.startup_s, 0.0) / plain_s if plain_s > 0 else 0.0
+
+
+class History:
+    """Everything that rules and sinks may read about a run."""
+
+    def __init__(self) -> None:
+        self._tables: dict[tuple[str, str], Table] = {}
+        self._events: dict[tuple[str, str], EventLog] = {}
+        self.parameters: dict[str, ParameterFacts] = {}
+        self.layers: dict[str, LayerFacts] = {}
+        self.optimizers: dict[str, OptimizerFacts] = {}
+        self.losses: dict[str, LossFacts] = {}
+        self.run = RunFacts()
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def record(self, quantity: Quantity, step: int, row: Mapping[str, float], *, clock: str = "") -> None:
+        """Adds the values of `quantity` at `step` of `clock`, by scope. Non-finite values are stored as inf.
+
+        Args:
+            clock: name of the optimizer whose steps are counted; "" counts those of the whole run.
+        """
+        table = self._tables.get((quantity, clock))
+        if table is None:
+            table = self._tables[quantity, clock] = _new_table(quantity)
+        table.append(step, {scope: _finite_or_inf(value) for scope, value in row.items()})
+
+    def note(self, kind: EventKind, step: int, scope: str, **detail: Any) -> None:
+        """Adds an event."""
+        if kind not in EVENT_KINDS:
+            raise HistoryError(f"unknown event {kind!r}; history.py lists them")
+        log = self._events.setdefault((kind, scope), EventLog())
+        log.append(Event(step, kind, scope, detail))
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def scopes(self, quantity: Quantity) -> tuple[str, ...]:
+        """The scopes for which `quantity` was ever recorded, in order of first appearance."""
+        return tuple(dict.fromkeys(scope for _, table in self.tables(quantity) for scope in table.scopes))
+
+    def series(self, quantity: Quantity, scope: str) -> Series:
+        """All kept values of one quantity of one scope; empty if there are none.
+
+        Of a scope that was seen under several clocks, the one with most values.
+        """
+        found = [table.series(scope) for _, table in self.tables(quantity)]
+        return max(found, key=len, default=Series(np.zeros(0, dtype=np.int64), np.zeros(0)))
+
+    def aligned(self, *quantities: Quantity, scope: str) -> tuple[Ints, tuple[Floats, ...]]:
+        """Steps at which all `quantities` were observed for `scope`, and their values there."""
+        found = [self.series(quantity, scope) for quantity in quantities]
+        steps = found[0].steps
+        for series in found[1:]:
+            steps = np.intersect1d(steps, series.steps, assume_unique=True)
+        return steps, tuple(s.values[np.isin(s.steps, steps)] for s in found)
+
+    def tables(self, quantity: Quantity) -> Iterator[tuple[str, Table]]:
+        """The clocks and tables of `quantity`."""
+        for (its_quantity, clock), table in self._tables.items():
+            if its_quantity == quantity:
+                yield clock, table
+
+    def events(self, kind: EventKind, scope: str | None = None) -> Iterator[Event]:
+        """The kept events of a kind (the first and the latest ones), scope by scope, in order."""
+        for (its_kind, its_scope), log in self._events.items():
+            if its_kind == kind and scope in (None, its_scope):
+                yield from log.first
+                yield from log.latest
+
+    def count(self, kind: EventKind, scope: str | None = None) -> int:
+        """How many events of a kind there were, kept or not."""
+        return sum(
+            log.total
+            for (its_kind, its_scope), log in self._events.items()
+            if its_kind == kind and scope in (None, its_scope)
+        )
+
+    # -- to and from plain data (storage.py does the I/O) ---------------------------------------------
+
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """The history as JSON-compatible data and numeric arrays."""
+        arrays: dict[str, NDArray[Any]] = {}
+        tables: list[dict[str, Any]] = []
+        for number, ((quantity, clock), table) in enumerate(self._tables.items()):
+            tables.append({"quantity": quantity, "clock": clock, "scopes": list(table.scopes)})
+            arrays[f"steps{number}"] = table.steps
+            arrays[f"values{number}"] = table.values
+        data = {
+            "tables": tables,
+            "events": [
+                {"total": log.total, "events": [asdict(e) for e in (*log.first, *log.latest)]}
+                for log in self._events.values()
+            ],
+            "parameters": {name: asdict(facts) for name, facts in self.parameters.items()},
+            "layers": {name: asdict(facts) for name, facts in self.layers.items()},
+            "optimizers": {name: asdict(facts) for name, facts in self.optimizers.items()},
+            "losses": {name: asdict(facts) for name, facts in self.losses.items()},
+            "run": asdict(self.run),
+        }
+        return data, arrays
+
+    @classmethod
+    def from_arrays(cls, data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> History:
+        """The inverse of `to_arrays`; unknown fields of a newer version are ignored.
+
+        Raises:
+            KeyError, TypeError, ValueError: the data was not written by `to_arrays`.
+        """
+        history = cls()
+        for number, stored in enumerate(data["tables"]):
+            if stored["quantity"] in QUANTITIES:
+                table = _new_table(stored["quantity"])
+                table.restore(stored["scopes"], arrays[f"steps{number}"], arrays[f"values{number}"])
+                history._tables[stored["quantity"], stored["clock"]] = table
+        for log in data["events"]:
+            restored = EventLog()
+            for event in (_known(Event, e) for e in log["events"]):
+                restored.append(event)
+                history._events[event.kind, event.scope] = restored
+            restored.total = log["total"]
+        history.parameters = {n: _known(ParameterFacts, f) for n, f in data["parameters"].items()}
+        for facts in history.parameters.values():
+            facts.shape, facts.optimizers = tuple(facts.shape), tuple(facts.optimizers)
+        history.layers = {n: _known(LayerFacts, f) for n, f in data["layers"].items()}
+        history.optimizers = {n: _known(OptimizerFacts, f) for n, f in data["optimizers"].items()}
+        history.losses = {n: _known(LossFacts, f) for n, f in data["losses"].items()}
+        history.run = _known(RunFacts, data["run"])
+        return history
+
+
+def _new_table(quantity: str) -> Table:
+    if quantity not in QUANTITIES:
+        raise HistoryError(f"unknown quantity {quantity!r}; history.py lists them")
+    return Table(_ROWS.get(quantity, DETAIL_ROWS), averaged=quantity in _AVERAGED)
+
+
+def _finite_or_inf(value: float) -> float:
+    return value if value - value == 0.0 else float("inf")
+
+
+def _known(cls: type[Any], data: Mapping[str, Any]) -> Any:
+    names = {f.name for f in fields(cls)}
+    return cls(**{key: value for key, value in data.items() if key in names})

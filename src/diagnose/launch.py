@@ -1,0 +1,116 @@
+"""`diagnose run`: a program, unchanged, under a watch that finds its models and optimizers by itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from diagnose.config import Config
+from diagnose.program import Program, run
+from diagnose.storage import RunDirectory, check_writable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from diagnose.rules import Diagnosis
+    from diagnose.watch import Watch
+
+EXIT_FINDINGS = 3
+
+
+def launch(program: Program, config: Config) -> int:
+    """Runs `program` as Python would, watched; returns the exit code of the process.
+
+    That is the program's own, or 3 where that is 0 and a finding is at least as severe as `config.fail_on`.
+
+    Raises:
+        ProgramError: there is no such program.
+        RunDirectoryError: the run directory or the JSON report cannot be written. Nothing has run.
+    """
+    if os.environ.get("DIAGNOSE") == "0":
+        return run(program, attach=_nothing, conclude=_no_verdict)
+    launched = _Launch(program, config)
+    return run(program, attach=launched.attach, conclude=launched.conclude)
+
+
+class _Launch:
+    """The two moments of a run that are ours: torch has been imported; the program has ended."""
+
+    def __init__(self, program: Program, config: Config) -> None:
+        self.config = config
+        if config.json is not None:
+            check_writable(config.json)
+        name = program.target.rpartition(".")[2] if program.is_module else program.target
+        stem = os.path.splitext(os.path.basename(os.path.normpath(name)))[0] or "run"
+        self.directory = RunDirectory.create(config.run_dir, stem=stem)
+        self.watch: Watch | None = None
+        self._children_before = _children_started()
+
+    def attach(self) -> None:
+        """Called when the program has imported torch: from here on it is watched."""
+        from diagnose.watch import Watch
+
+        self.watch = Watch({}, [], self.config, directory=self.directory).start()
+
+    def conclude(self, ending: str) -> int | None:
+        """Called when the program has ended, however: writes and prints the report."""
+        if self.watch is None:
+            _say("the program never imported torch: there was nothing to watch.")
+            self.directory.remove_if_empty()
+            return None
+        self.watch.stop(ending=ending)
+        diagnosis = self.watch.diagnosis()
+        if self.watch.history.run.steps == 0:
+            _say(self._why_nothing())
+        self.watch.print_summary(diagnosis)
+        self._write_json(diagnosis)
+        return EXIT_FINDINGS if self._fails(diagnosis) else None
+
+    def _why_nothing(self) -> str:
+        if _children_started() > self._children_before:
+            return (
+                "this process took no optimizer step, but it started other processes: training in them "
+                "is not watched. Start the training function itself with `diagnose run`."
+            )
+        return (
+            "no optimizer step was seen. Watched are steps of torch.optim.Optimizer and its subclasses; a "
+            "script that only evaluates, or updates its parameters by hand, leaves most rules without data."
+        )
+
+    def _fails(self, diagnosis: Diagnosis) -> bool:
+        from diagnose.findings import Severity
+
+        if self.config.fail_on == "never":
+            return False
+        limit = Severity(self.config.fail_on)
+        return any(finding.severity.at_least(limit) for finding in diagnosis.findings)
+
+    def _write_json(self, diagnosis: Diagnosis) -> None:
+        if self.config.json is None or self.watch is None:
+            return
+        from diagnose.sinks.json import write_json
+
+        try:
+            write_json(self.watch.report(diagnosis), self.config.json)
+        except OSError as error:
+            _say(f"the report could not be written to {self.config.json}: {error}")
+
+
+def _children_started() -> int:
+    """How many processes `multiprocessing` has started here, DataLoader workers among them."""
+    process = sys.modules.get("multiprocessing.process")
+    counter = getattr(process, "_process_counter", None)
+    return int(repr(counter).removeprefix("count(").removesuffix(")")) if counter is not None else 1
+
+
+def _say(message: str) -> None:
+    print(f"diagnose: {message}", file=sys.stderr, flush=True)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _no_verdict(ending: str) -> None:
+    return None
+
+

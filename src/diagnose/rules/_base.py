@@ -1,0 +1,112 @@
+"""What a rule is, and the register of them.
+
+A rule is a function `history -> findings`, declared with `@rule`. Its docstring is its page: the first line
+says the fault, the sections are those of SECTIONS. Its keyword arguments are its thresholds, which
+`[tool.diagnose.rules.CODE]` may set. It reads the history and touches nothing else.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from diagnose.errors import RuleError
+from diagnose.findings import Finding
+from diagnose.history import QUANTITIES, History, Quantity
+
+RuleFunction: TypeAlias = Callable[..., Iterator[Finding]]
+
+SECTIONS: Final = (
+    "What it does",
+    "Why it matters",
+    "How to fix",
+    "Limits",
+    "Source",
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A registered rule.
+
+    Attributes:
+        code: unique, kebab-case, names the fault.
+        function: takes the history and the thresholds, yields findings.
+        needs: quantities without which it cannot run; each must have been recorded at least once.
+        explains: codes of the symptoms that this fault causes. A symptom that is found too is
+            shown under this finding instead of beside it, unless it was over before this began.
+        thresholds: names and default values of the keyword arguments of `function`.
+        since: version of the package that introduced it.
+    """
+
+    code: str
+    function: RuleFunction
+    needs: tuple[Quantity, ...]
+    explains: tuple[str, ...]
+    since: str
+    thresholds: dict[str, Any] = field(hash=False)
+
+    @property
+    def page(self) -> str:
+        """The docstring, dedented: Markdown."""
+        return inspect.getdoc(self.function) or ""
+
+    @property
+    def summary(self) -> str:
+        """The page's first line."""
+        return self.page.partition("\n")[0]
+
+    def missing(self, history: History) -> tuple[Quantity, ...]:
+        """The needed quantities of which nothing was recorded."""
+        return tuple(quantity for quantity in self.needs if not history.scopes(quantity))
+
+
+_REGISTER: dict[str, Rule] = {}
+
+
+def rule(
+    code: str,
+    *,
+    needs: tuple[Quantity, ...] = (),
+    explains: tuple[str, ...] = (),
+    since: str = "0.1",
+) -> Callable[[RuleFunction], RuleFunction]:
+    """Registers the decorated function as the rule `code`.
+
+    Raises:
+        RuleError: the code is taken, is not kebab-case or is not the function's name; a needed
+            quantity does not exist; a page section is missing; a threshold has no default.
+    """
+
+    def register(function: RuleFunction) -> RuleFunction:
+        if code in _REGISTER:
+            raise RuleError(f"rule {code!r} is registered twice: {_REGISTER[code].function.__module__}")
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code):
+            raise RuleError(f"rule code {code!r} is not kebab-case")
+        if function.__name__ != code.replace("-", "_"):
+            raise RuleError(f"rule {code!r}: its function is named {function.__name__!r}")
+        if unknown := set(needs) - set(QUANTITIES):
+            raise RuleError(f"rule {code!r} needs unknown quantities: {sorted(unknown)}")
+        page = inspect.getdoc(function) or ""
+        if absent := [s for s in SECTIONS if f"## {s}" not in page]:
+            raise RuleError(f"rule {code!r}: its page lacks the sections {absent}")
+        _REGISTER[code] = Rule(code, function, needs, explains, since, _thresholds(code, function))
+        return function
+
+    return register
+
+
+def _thresholds(code: str, function: RuleFunction) -> dict[str, Any]:
+    parameters = list(inspect.signature(function).parameters.values())
+    for parameter in parameters[1:]:
+        if parameter.kind is not parameter.KEYWORD_ONLY or parameter.default is parameter.empty:
+            raise RuleError(f"rule {code!r}: {parameter.name!r} must be keyword-only, with a default")
+    return {parameter.name: parameter.default for parameter in parameters[1:]}
+
+
+def registered() -> dict[str, Rule]:
+    """All rules by code, in alphabetical order, of the modules imported so far; see `rules.all_rules`."""
+    return dict(sorted(_REGISTER.items()))

@@ -1,0 +1,161 @@
+"""From a history to what the user is told: run the rules, merge, put symptoms under their causes."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from diagnose.findings import Finding, Severity
+from diagnose.history import History
+from diagnose.rules._base import Rule
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the rules made of a history.
+
+    Attributes:
+        findings: root causes first, then by severity and by the step at which they began.
+        not_run: for each rule that could not run, why.
+    """
+
+    findings: tuple[Finding, ...]
+    not_run: Mapping[str, str]
+
+
+def diagnose_history(
+    history: History,
+    rules: Mapping[str, Rule],
+    *,
+    thresholds: Mapping[str, Mapping[str, Any]] | None = None,
+    hidden: Collection[str] = (),
+    strict: bool = False,
+) -> Diagnosis:
+    """Runs `rules` over `history`.
+
+    Args:
+        thresholds: by code, values that replace the defaults of the rule's keyword arguments.
+        hidden: codes whose findings are left out at the end. They still run, so that ignoring a
+            cause does not turn its symptoms into findings of their own.
+        strict: let a rule's exception out instead of reporting it as a finding `rule-error`.
+    """
+    found: list[Finding] = []
+    not_run: dict[str, str] = {}
+    for code, a_rule in rules.items():
+        if missing := a_rule.missing(history):
+            not_run[code] = f"not run: needs {', '.join(missing)}"
+            continue
+        try:
+            found.extend(_merged(a_rule.function(history, **(thresholds or {}).get(code, {}))))
+        except Exception as error:
+            if strict:
+                raise
+            found.append(_rule_error(code, error))
+    findings = [f for f in _attach_symptoms(found, rules) if f.code not in hidden]
+    return Diagnosis(tuple(sorted(findings, key=_urgency)), not_run)
+
+
+def _urgency(finding: Finding) -> tuple[int, int, int]:
+    # Among equals, the one that explains others is the better start; then the one that began first.
+    began = finding.first_step if finding.first_step is not None else 0
+    return finding.severity.rank, -len(finding.symptoms), began
+
+
+def _merged(findings: Iterable[Finding]) -> list[Finding]:
+    """One finding per rule and severity: one fault in forty layers is one finding that lists forty places.
+
+    The first one yielded is the one shown, so a rule yields its clearest or earliest case first.
+    """
+    merged: dict[Severity, list[Finding]] = {}
+    for finding in findings:
+        merged.setdefault(finding.severity, []).append(finding)
+    if not merged:
+        return []
+    everything = [f for group in merged.values() for f in group]
+    shown = min(everything, key=lambda f: f.severity.rank)
+    others = [f for f in everything if f is not shown]
+    if not others:
+        return [shown]
+    places = [str(f.where) for f in others if str(f.where)]
+    steps = [f.last_step for f in everything if f.last_step is not None]
+    return [
+        replace(
+            shown,
+            last_step=max(steps, default=shown.last_step),
+            evidence={**shown.evidence, "also_at": places},
+        )
+    ]
+
+
+def _attach_symptoms(findings: list[Finding], rules: Mapping[str, Rule]) -> list[Finding]:
+    """Moves each finding that another one explains under that one.
+
+    A cause must have begun before its symptom was last seen. Explanations chain: what explains a cause explains its
+    symptoms, so the whole tree ends up under one root. Cycles (each of two rules may explain the other)
+    are cut by the order in which they began.
+    """
+    by_code = {finding.code: finding for finding in findings}
+    parent: dict[str, str] = {}
+    for symptom in sorted(findings, key=_began, reverse=True):
+        causes = [
+            cause
+            for cause in findings
+            if cause is not symptom
+            and cause.code in rules
+            and symptom.code in rules[cause.code].explains
+            and _began(cause) <= _ended(symptom)
+            and not _descends(cause.code, symptom.code, parent)
+        ]
+        if causes:
+            parent[symptom.code] = min(causes, key=lambda f: (_began(f), f.severity.rank)).code
+    children: dict[str, list[Finding]] = {}
+    for code in parent:
+        children.setdefault(_root(code, parent), []).append(by_code[code])
+    return [
+        _explaining(finding, children.get(finding.code, []))
+        for finding in findings
+        if finding.code not in parent
+    ]
+
+
+def _explaining(cause: Finding, symptoms: list[Finding]) -> Finding:
+    """`cause` with its symptoms. It is at least as severe as the worst of them, for it brings it about."""
+    if not symptoms:
+        return cause
+    worst = min((cause, *symptoms), key=lambda f: f.severity.rank).severity
+    return replace(cause.with_symptoms(sorted(symptoms, key=_urgency)), severity=worst)
+
+
+def _began(finding: Finding) -> int:
+    return finding.first_step if finding.first_step is not None else 0
+
+
+def _ended(finding: Finding) -> float:
+    return finding.last_step if finding.last_step is not None else float("inf")
+
+
+def _root(code: str, parent: Mapping[str, str]) -> str:
+    while code in parent:
+        code = parent[code]
+    return code
+
+
+def _descends(code: str, ancestor: str, parent: Mapping[str, str]) -> bool:
+    while code in parent:
+        code = parent[code]
+        if code == ancestor:
+            return True
+    return False
+
+
+def _rule_error(code: str, error: Exception) -> Finding:
+    return Finding(
+        code="rule-error",
+        severity=Severity.INFO,
+        message=f"the rule {code} failed and was left out: {type(error).__name__}: {error}",
+        evidence={"rule": code, "traceback": "".join(traceback.format_exception(error))},
+        cause="A defect of the rule, not of your training.",
+        remedy=f"Please report it; --ignore {code} silences it.",
+    )

@@ -1,0 +1,292 @@
+"""The course of an optimizer's loss: where it started, where it is now, what it would be without learning.
+
+Many faults are faults only if training suffers from them: a layer may have small gradients, a learning rate may
+look large, and yet the loss falls. So rules about gradients and updates ask here what the loss did. The answer
+errs towards "it learned": a rule that needs a failed training to speak stays silent in doubt.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from diagnose.history import Floats, History, Ints
+from diagnose.stats import curves
+
+START_VALUES: Final = (3, 10)
+"""The start is the median of the first 1/30 of the values, but of at least 3 (one outlier cannot move it) and at
+most 10 (a network that learns has left its start after that)."""
+
+LATE_SHARE: Final = 0.1
+"""The late level is the median over the last tenth of the steps."""
+
+BLOCKS: Final = 20
+"""Blocks of which the lowest and the highest level are taken: each of 5 % of the values."""
+
+SOME: Final = 0.1
+"""A network has learned something once its loss is a tenth below the start. Less is what the output bias alone
+gains, or the initial disorder of the outputs: a classifier with 10 classes starts at 2.3 to 2.5 and comes
+down to ln 10 = 2.30 without having learned anything."""
+
+WILD_START: Final = 3.0
+"""Usual initialisations start below 1.5 ln K. A sum over 4 examples, hardly ever fewer, starts at 4 ln K."""
+
+AROUND_UNINFORMED: Final = (0.95, 1.3)
+"""Where the loss of an uninformed classifier lies: unequal classes lower it, noise of the outputs raises it."""
+
+_CROSS_ENTROPY: Final = ("NllLoss",)
+_BINARY: Final = ("BinaryCrossEntropy",)
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """The finite part of a loss curve.
+
+    Attributes:
+        optimizer: whose loss it is.
+        streams: the streams that it is made of; if there are several, it is their sum.
+        steps, values: shape (T,), T may be 0.
+        broke_at: the first step with a non-finite loss, if there is one.
+        uninformed: loss of a model that knows nothing about the input, where the loss function tells: ln K.
+    """
+
+    optimizer: str
+    streams: tuple[str, ...]
+    steps: Ints
+    values: Floats
+    broke_at: int | None = None
+    uninformed: float | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def last(self, share: float) -> Floats:
+        """The values in the last `share` of the steps, but at least 3 if there are as many."""
+        if not len(self):
+            return self.values
+        begin = self.steps[-1] - share * (self.steps[-1] - self.steps[0])
+        count = max(int((self.steps > begin).sum()), 3)
+        return self.values[-count:]
+
+    def first(self, share: float) -> Floats:
+        """The values in the first `share` of the steps, but at least 3 if there are as many."""
+        if not len(self):
+            return self.values
+        end = self.steps[0] + share * (self.steps[-1] - self.steps[0])
+        count = max(int((self.steps < end).sum()), 3)
+        return self.values[:count]
+
+    @functools.cached_property
+    def _opening(self) -> Floats:
+        fewest, most = START_VALUES
+        return self.values[: min(max(fewest, len(self) // 30), most)]
+
+    @functools.cached_property
+    def start(self) -> float:
+        """The level at the beginning; NaN if there are no values."""
+        return float(np.median(self._opening)) if len(self) else math.nan
+
+    @functools.cached_property
+    def late(self) -> float:
+        """The level at the end; NaN if there are no values."""
+        return float(np.median(self.last(LATE_SHARE))) if len(self) else math.nan
+
+    @functools.cached_property
+    def levels(self) -> Floats:
+        """Levels of consecutive blocks: shape (at most BLOCKS,)."""
+        return curves.block_levels(self.values, BLOCKS)
+
+    @functools.cached_property
+    def lowest(self) -> float:
+        """The lowest level of any block; the start if there are no blocks."""
+        return float(self.levels.min()) if len(self.levels) else self.start
+
+    @functools.cached_property
+    def noise(self) -> float:
+        """Standard deviation of one value around the curve; 0 where it cannot be told."""
+        value = curves.noise(self.values)
+        return value if math.isfinite(value) else 0.0
+
+    @property
+    def reference(self) -> float:
+        """What a model that learned nothing would show: the start, or ln K where that is lower.
+
+        A start far above ln K is either a summed loss, for which ln K means nothing, or a network whose first
+        outputs were wild; if it ends at ln K, it was the latter.
+        """
+        if self.uninformed is None or self.start <= self.uninformed:
+            return self.start
+        low, high = (share * self.uninformed for share in AROUND_UNINFORMED)
+        if self.start <= WILD_START * self.uninformed or low <= self.late <= high:
+            return self.uninformed
+        return self.start
+
+    @property
+    def anchored(self) -> bool:
+        """Whether a level means something: the loss starts positive, stays so, and stands out of its noise.
+
+        The losses of policy gradients, of critics, and densities have no floor, and no level that is good or bad.
+        """
+        return bool(len(self) and self.start > self.noise and self.lowest > 0)
+
+    def remaining(self) -> float:
+        """Share of the reference that is left at the end: 1 if nothing was learned, NaN without an anchor."""
+        return self.late / self.reference if self.anchored else math.nan
+
+    def fell(self, share: float = SOME) -> bool:
+        """Whether the loss was ever `share` below its reference, and by more than noise explains."""
+        if not len(self):
+            return False
+        opening_error = 1.25 * self.noise / math.sqrt(len(self._opening))
+        gain = self.reference - min(self.lowest, self.late)
+        return gain >= share * abs(self.reference) and gain > 2 * opening_error
+
+    def keeps(self, share: float = SOME) -> bool:
+        """Whether the loss is still `share` below its reference at the end."""
+        return self.reference - self.late >= share * abs(self.reference)
+
+
+def courses(history: History, optimizer: str) -> list[Course]:
+    """The courses of an optimizer's losses, longest first.
+
+    Streams that are seen at the same steps are added up: the optimizer follows the sum of their gradients.
+    """
+    streams = [name for name, facts in history.losses.items() if facts.optimizer == optimizer]
+    series = {name: history.series("loss", name) for name in streams}
+    groups: list[list[str]] = []
+    for name in streams:
+        for group in groups:
+            if np.array_equal(series[group[0]].steps, series[name].steps):
+                group.append(name)
+                break
+        else:
+            groups.append([name])
+    found = []
+    for group in groups:
+        steps = series[group[0]].steps
+        total = np.sum([series[name].values for name in group], axis=0)
+        finite = curves.finite_prefix(total)
+        found.append(
+            Course(
+                optimizer,
+                tuple(group),
+                steps[:finite],
+                total[:finite],
+                int(steps[finite]) if finite < len(steps) else None,
+                _uninformed(history, group),
+            )
+        )
+    return sorted(found, key=lambda course: (-len(course), course.streams))
+
+
+def main_course(history: History, optimizer: str) -> Course | None:
+    """The longest course of an optimizer's losses, None if no loss was seen."""
+    found = courses(history, optimizer)
+    return found[0] if found else None
+
+
+def opponents(history: History, optimizer: str) -> list[str]:
+    """Optimizers that are stepped over the same steps and with a loss of their own.
+
+    They may play against each other, as in a GAN, so that a loss that rises or stays says nothing. (They may also
+    be independent: the history does not tell.)
+    """
+    own = _span(history, optimizer)
+    if own is None:
+        return []
+    found = []
+    for other in history.optimizers:
+        span = _span(history, other) if other != optimizer else None
+        if span is None:
+            continue
+        shared = min(own[1], span[1]) - max(own[0], span[0])
+        if shared > 0.5 * min(own[1] - own[0], span[1] - span[0]):
+            found.append(other)
+    return found
+
+
+def learned(history: History, optimizer: str, share: float = SOME) -> bool | None:
+    """Whether any loss of `optimizer` fell by `share`; None if the losses cannot tell."""
+    found = courses(history, optimizer)
+    if any(course.fell(share) for course in found):
+        return True
+    judgeable = [course for course in found if course.anchored]
+    if not judgeable or opponents(history, optimizer):
+        return None
+    return False
+
+
+def continues_another(history: History, course: Course) -> bool:
+    """Whether an earlier training of this run had brought its loss down to where this one begins.
+
+    Then a loss that stays where it is has probably converged: a fine-tune, a resumed run, a last phase.
+    """
+    for other in history.optimizers:
+        for earlier in courses(history, other) if other != course.optimizer else []:
+            if earlier.fell() and course.start < 0.5 * (earlier.start + earlier.late):
+                return True
+    return False
+
+
+def warming_up(history: History, optimizer: str) -> bool:
+    """Whether the run ended while the learning rate of `optimizer` was still rising from a tenth or less."""
+    for scope in history.scopes("lr"):
+        if scope.rpartition("/")[0] == optimizer:
+            rates = history.series("lr", scope).values
+            if len(rates) > 2 and rates[-1] >= 0.99 * rates.max() and rates[0] <= 0.1 * rates[-1]:
+                return True
+    return False
+
+
+def horizon(history: History, optimizer: str) -> float:
+    """The first step at which something of `optimizer` was not finite, inf if all was finite.
+
+    Nothing that was measured from then on can be blamed on anything else. Single non-finite gradients that the
+    run survives (GradScaler skips them) do not count.
+    """
+    steps: list[float] = [math.inf]
+    steps.extend(c.broke_at for c in courses(history, optimizer) if c.broke_at is not None)
+    norms = history.series("grad_norm", optimizer)
+    broken = curves.trailing_run(~np.isfinite(norms.values))
+    if broken < len(norms):
+        steps.append(int(norms.steps[broken]))
+    table = history.table("param_rms")
+    if table is not None:
+        own = [
+            column
+            for column, name in enumerate(table.scopes)
+            if name in history.parameters and optimizer in history.parameters[name].optimizers
+        ]
+        rows = np.flatnonzero(np.isinf(table.values[:, own]).any(axis=1))
+        if len(rows):
+            steps.append(int(table.steps[rows[0]]))
+    return min(steps)
+
+
+def first_break(history: History) -> float:
+    """The first step at which anything was not finite for any optimizer, inf if all was finite."""
+    return min((horizon(history, optimizer) for optimizer in history.optimizers), default=math.inf)
+
+
+def _span(history: History, optimizer: str) -> tuple[int, int] | None:
+    found = [c for c in courses(history, optimizer) if len(c)]
+    if not found:
+        return None
+    return min(int(c.steps[0]) for c in found), max(int(c.steps[-1]) for c in found)
+
+
+def _uninformed(history: History, streams: list[str]) -> float | None:
+    if len(streams) != 1:
+        return None
+    grad_fn = history.losses[streams[0]].grad_fn
+    if grad_fn.startswith(_BINARY):
+        return math.log(2)
+    if grad_fn.startswith(_CROSS_ENTROPY):
+        classes = {facts.units for facts in history.layers.values() if facts.role == "output"}
+        if len(classes) == 1 and (k := classes.pop()) >= 2:
+            return math.log(k)
+    return None

@@ -1,0 +1,104 @@
+"""update-too-small."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from diagnose.findings import Finding, Location, Severity
+from diagnose.history import History
+from diagnose.rules._base import rule
+from diagnose.rules.loss._course import continues_another, horizon, learned, main_course, warming_up
+from diagnose.rules.optimizer._weights import weights
+from diagnose.stats.ratios import path_length
+
+
+@rule("update-too-small", needs=("update_ratio",), explains=("loss-not-decreasing",))
+def update_too_small(
+    history: History,
+    *,
+    limit: float = 0.01,
+    improvement: float = 0.02,
+    min_steps: int = 100,
+) -> Iterator[Finding]:
+    """The optimizer hardly moves the weights, and the loss does not fall.
+
+    ## What it does
+    Adds up rms(update) / rms(weight) over all steps, interpolated between the sampled ones. The sum bounds how far a
+    weight can have moved. It speaks if the sum stays below `limit` = 1 % for the bulk of the weights (at least half
+    of all their elements) over at least `min_steps` = 100 steps, while the loss fell by less than
+    `improvement` = 2 % of its start.
+    ## Why it matters
+    A network that may differ from its initialisation by 1 % at most is still its initialisation: it has used the
+    whole run for what a single ordinary step does.
+    ## How to fix
+    Raise the learning rate of the named optimizer by factors of 10 until the update ratio is about 0.001. If the
+    learning rate is an ordinary one, the gradient is too small: look at what scales the loss down.
+    ## Limits
+    Silent while the learning rate is still warming up, after it has decayed to less than a tenth of where it began,
+    if the loss falls (a wide pre-trained network learns by moving very little), and where an earlier training of the
+    same run had already brought the loss down. Without a loss it says nothing.
+    ## Source
+    Goodfellow, Bengio & Courville, *Deep Learning*, sec. 11.5: one update should be about 1 % of the parameter; here
+    all updates together stay below that. CS231n course notes, "Ratio of weights:updates": at the usual 1e-3 the sum
+    reaches 1 % after 10 steps. Braiek & Khomh, *TheDeepChecker*, take a ratio below 1e-4 for too small: over 100 steps
+    that is the limit.
+    """
+    for optimizer, facts in history.optimizers.items():
+        until = horizon(history, optimizer)
+        course = main_course(history, optimizer)
+        own = weights(history, optimizer, before=until)
+        if course is None or len(course) < min_steps or facts.steps < min_steps or not len(own.steps):
+            continue
+        if learned(history, optimizer, improvement) is not False or continues_another(history, course):
+            continue
+        if warming_up(history, optimizer) or _decayed(history, optimizer):
+            continue
+        ratio = np.where(np.isnan(own.ratios), np.inf, own.ratios)
+        bulk = own.bulk(ratio)
+        usable = np.isfinite(bulk)
+        first, last = int(course.steps[0]), int(course.steps[-1])
+        moved = path_length(own.steps[usable], bulk[usable], first, last)
+        if not moved < limit:
+            continue
+        rate = _latest_rate(history, optimizer)
+        yield Finding(
+            "update-too-small",
+            Severity.WARNING,
+            f"{last - first + 1} steps together moved the weights by at most {100 * moved:.2g} % of their own size, and "
+            f"the loss stayed at {course.late:.3g}",
+            Location(parameter=own.names[int(np.argmax(own.sizes))]),
+            first,
+            last,
+            {
+                "moved": moved,
+                "limit": limit,
+                "median_update_ratio": float(np.median(bulk[usable])),
+                "loss_at_start": course.start,
+                "loss_at_end": course.late,
+                "learning_rate": rate,
+                "optimizer": optimizer,
+            },
+            cause="The learning rate is too low, or something scales the gradients down.",
+            remedy=f"Raise the learning rate of {optimizer} by factors of 10 until the update ratio is about 0.001.",
+        )
+
+
+def _decayed(history: History, optimizer: str) -> bool:
+    """Whether the learning rate has come down to less than a tenth of where the watch first saw it."""
+    for scope in history.scopes("lr"):
+        rates = history.series("lr", scope).values
+        if scope.rpartition("/")[0] == optimizer and len(rates) > 1 and rates[-1] < 0.1 * rates[0]:
+            return True
+    return False
+
+
+def _latest_rate(history: History, optimizer: str) -> float | None:
+    rates = [
+        float(history.series("lr", scope).values[-1])
+        for scope in history.scopes("lr")
+        if scope.rpartition("/")[0] == optimizer and len(history.series("lr", scope))
+    ]
+    return max((rate for rate in rates if math.isfinite(rate)), default=None)
