@@ -32,7 +32,9 @@ def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "rules" / "optimizer"
     folder.mkdir(parents=True)
     (folder / "update_too_large.py").write_text(RULE)
-    (folder / "dead_units.py").write_text("raise AssertionError('reading the config imported a rule')")
+    (folder / "dead_units.py").write_text(
+        "raise AssertionError('reading the config imported a rule')"
+    )
     (folder / "_private.py").write_text("")
     monkeypatch.setattr(config, "RULES_FOLDER", tmp_path / "rules")
 
@@ -155,7 +157,10 @@ def test_a_relative_start(project: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         ("budget = nan", r"budget = nan: expected"),
         ("budget = true", r"budget = True: expected"),
         ("budget = '0.1'", r"budget = '0.1': expected"),
-        ("fail-on = 'errors'", r"""fail-on = 'errors': expected one of "error", .* Did you mean "error"\?"""),
+        (
+            "fail-on = 'errors'",
+            r"""fail-on = 'errors': expected one of "error", .* Did you mean "error"\?""",
+        ),
         ("fail-on = 3", r"fail-on = 3: expected one of"),
         ("schedule = 'evry'", r'Did you mean "every"\?'),
         ("live = 1", r"live = 1: expected true or false"),
@@ -163,7 +168,10 @@ def test_a_relative_start(project: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         ("json = true", r"json = True: expected a path in quotes"),
         ("select = 'dead-units'", r"select = 'dead-units': expected a list of codes"),
         ("ignore = [1]", r"ignore = \[1\]: expected a list of codes"),
-        ("select = ['dead-unit']", r'select: there is no rule "dead-unit". Did you mean "dead-units"\?'),
+        (
+            "select = ['dead-unit']",
+            r'select: there is no rule "dead-unit". Did you mean "dead-units"\?',
+        ),
         ("ignore = ['qqqqqq']", r'there is no rule "qqqqqq". `diagnose rules` lists all.'),
         ("rules = 3", r"must be a table, got 3"),
         ("rules.dead-units = 3", r"dead-units = 3: write \[tool.diagnose.rules.dead-units\]"),
@@ -221,9 +229,13 @@ def test_no_content_raises_anything_but_config_error(
 
 def test_override(rules: None) -> None:
     base = Config(budget=0.5, ignore=("dead-units",), live=True)
-    assert base.override(budget=0.1, ignore=None, live=False) == Config(budget=0.1, ignore=("dead-units",))
+    assert base.override(budget=0.1, ignore=None, live=False) == Config(
+        budget=0.1, ignore=("dead-units",)
+    )
     assert base.override(select=("dead-units",)).select == ("dead-units",)
-    with pytest.raises(ConfigError, match=r'^select: there is no rule "dead". Did you mean "dead-units"\?'):
+    with pytest.raises(
+        ConfigError, match=r'^select: there is no rule "dead". Did you mean "dead-units"\?'
+    ):
         base.override(select=("dead",))
     with pytest.raises(ConfigError, match=r"budget = 5.0: expected"):
         base.override(budget=5.0)
@@ -231,7 +243,9 @@ def test_override(rules: None) -> None:
 
 @pytest.mark.parametrize("option", [{"budget": -1.0}, {"fail_on": "info"}, {"schedule": "always"}])
 def test_a_config_in_code_is_checked_too(option: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=re.escape(f"= {next(iter(option.values()))!r}: expected")):
+    with pytest.raises(
+        ConfigError, match=re.escape(f"= {next(iter(option.values()))!r}: expected")
+    ):
         Config(**option)  # type: ignore[arg-type]
 
 

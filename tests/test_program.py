@@ -14,7 +14,7 @@ import subprocess
 import sys
 import textwrap
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src"
 TIMEOUT_S = 60
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 # The launcher: a program path or `-m MODULE`, then arguments. It keeps a journal of our calls in a file, as
 # standard output and standard error are the program's.
 LAUNCHER = """
@@ -89,7 +90,9 @@ class Runner:
         self, command: Sequence[str], *, plain: bool, flags: Sequence[str] = (), **env: str
     ) -> subprocess.Popen[str]:
         self.journal.write_text("")
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
+        }
         return subprocess.Popen(
             [sys.executable, *flags, *([] if plain else [str(self.launcher)]), *command],
             cwd=self.folder,
@@ -130,8 +133,14 @@ class Runner:
 
 
 @pytest.fixture
-def runner(tmp_path: Path) -> Runner:
-    return Runner(tmp_path)
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    # What a shell starts in the background ignores SIGINT, and so would the programs that we start.
+    ignored = [number for number in SIGNALS if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield Runner(tmp_path)
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def assert_same(ours: Result, plain: Result) -> None:
@@ -177,14 +186,18 @@ SELF = """
 
 CASES = {
     "self": script("finished", SELF, "a", "-b", ""),
-    "self-in-folder": Case("finished", {"sub/program.py": SELF}, ("./sub/../sub/program.py", "--", "x")),
+    "self-in-folder": Case(
+        "finished", {"sub/program.py": SELF}, ("./sub/../sub/program.py", "--", "x")
+    ),
     "self-module": Case("finished", {"program.py": SELF}, ("-m", "program", "a")),
-    "self-package": Case("finished", {"pack/__init__.py": "", "pack/__main__.py": SELF}, ("-m", "pack")),
+    "self-package": Case(
+        "finished", {"pack/__init__.py": "", "pack/__main__.py": SELF}, ("-m", "pack")
+    ),
     "self-container": Case("finished", {"app/__main__.py": SELF}, ("app", "a")),
     "relative-imports": Case(
         "finished",
         {
-            "pack/__init__.py": "import sys; print(__name__, sys.argv)",
+            "pack/__init__.py": "import sys; print(sys.argv, vars(sys.modules['__main__']).values())",
             "pack/sub/__init__.py": "",
             "pack/sub/run.py": "from . import other; from .. import sub; print(other.X, sub, __package__)",
             "pack/sub/other.py": "X = 3",
@@ -192,7 +205,9 @@ CASES = {
         ("-m", "pack.sub.run", "arg"),
     ),
     "container-imports": Case(
-        "finished", {"app/__main__.py": "import other", "app/other.py": "print(__name__, __file__)"}, ("app",)
+        "finished",
+        {"app/__main__.py": "import other", "app/other.py": "print(__name__, __file__)"},
+        ("app",),
     ),
     "container-fails": Case("exception", {"app/__main__.py": "1 / 0"}, ("app",)),
     "exit-none": script("exit", "import sys; sys.exit()"),
@@ -214,7 +229,9 @@ CASES = {
         f(0)
         """,
     ),
-    "exception-in-module": Case("exception", {"program.py": "def f(): {}['x']\nf()"}, ("-m", "program")),
+    "exception-in-module": Case(
+        "exception", {"program.py": "def f(): {}['x']\nf()"}, ("-m", "program")
+    ),
     "exception-in-parent": Case(
         "exception", {"pack/__init__.py": "1 / 0", "pack/run.py": ""}, ("-m", "pack.run")
     ),
@@ -247,7 +264,9 @@ CASES = {
         raise ExceptionGroup("several", errors)
         """,
     ),
-    "exception-imported": script("exception", "import other", **{"other.py": "\n\nraise OSError(2, 'x')\n"}),
+    "exception-imported": script(
+        "exception", "import other", **{"other.py": "\n\nraise OSError(2, 'x')\n"}
+    ),
     "exception-base": script("exception", "class Stop(BaseException): pass\nraise Stop('now')"),
     "interrupt-subclass": script("exception", "class Mine(KeyboardInterrupt): pass\nraise Mine"),
     "syntax-error": script("exception", "print(1)\ndef f(:\n    pass\n"),
@@ -264,7 +283,9 @@ CASES = {
         print(f.__annotations__, typing.get_type_hints(f), f.__code__.co_flags & 0x1000000)
         """,
     ),
-    "future-own": script("finished", "from __future__ import annotations\nx: no = 1\nprint(__annotations__)"),
+    "future-own": script(
+        "finished", "from __future__ import annotations\nx: no = 1\nprint(__annotations__)"
+    ),
     "assert": script("exception", "assert __debug__ is False"),
     "excepthook": script(
         "exception",
@@ -308,7 +329,9 @@ CASES = {
         raise KeyboardInterrupt("stop")
         """,
     ),
-    "interrupt-in-module": Case("interrupt", {"program.py": "raise KeyboardInterrupt"}, ("-m", "program")),
+    "interrupt-in-module": Case(
+        "interrupt", {"program.py": "raise KeyboardInterrupt"}, ("-m", "program")
+    ),
     "interrupt-excepthook-exits": script(
         "interrupt", "import sys\nsys.excepthook = lambda *e: sys.exit(9)\nraise KeyboardInterrupt"
     ),
@@ -455,10 +478,17 @@ CASES = {
         from json import decoder
         print(queue.__file__, json.__file__, calendar.MINE, decoder.__file__, statistics.__spec__)
         """,
-        **{"queue.py": "", "json/__init__.py": "", "json/decoder.py": "", "calendar.py": "MINE = 1"},
+        **{
+            "queue.py": "",
+            "json/__init__.py": "",
+            "json/decoder.py": "",
+            "calendar.py": "MINE = 1",
+        },
     ),
     "shadow-diagnose": script(
-        "finished", "import diagnose; print(diagnose.__file__)", **{"diagnose.py": "print(__name__)"}
+        "finished",
+        "import diagnose; print(diagnose.__file__)",
+        **{"diagnose.py": "print(__name__)"},
     ),
     "shadow-not": script(
         "finished",
@@ -473,7 +503,9 @@ CASES = {
         )
         for name in ("random", "queue", "profile", "json", "html", "diagnose")
     },
-    "named-module": Case("finished", {"queue.py": "print(__name__, __spec__.name)"}, ("-m", "queue")),
+    "named-module": Case(
+        "finished", {"queue.py": "print(__name__, __spec__.name)"}, ("-m", "queue")
+    ),
     # A small package stands in for torch where only the import matters.
     "torch": script(
         "attach finished",
@@ -499,7 +531,9 @@ CASES = {
         **{"torch.py": "1 / 0"},
     ),
     "torch-fails": script("exception", "import torch", **{"torch.py": "def f():\n    1 / 0\nf()"}),
-    "torch-import-error": script("exception", "import torch", **{"torch.py": "import no_such_module"}),
+    "torch-import-error": script(
+        "exception", "import torch", **{"torch.py": "import no_such_module"}
+    ),
     "torch-syntax-error": script("exception", "import torch", **{"torch.py": "x = = 1"}),
     "torch-second-try": script(
         "attach finished",
@@ -515,7 +549,9 @@ CASES = {
         import os
         os.remove("ready")
         """,
-        **{"torch.py": "import os\nif not os.path.exists('ready'):\n    raise ImportError('try again')\n"},
+        **{
+            "torch.py": "import os\nif not os.path.exists('ready'):\n    raise ImportError('try again')\n"
+        },
     ),
     "torch-warns": script(
         "attach finished",
@@ -558,7 +594,9 @@ def test_same_as_plain_python(name: str, flags: tuple[str, ...], runner: Runner)
     case = CASES[name]
     runner.write(case.files)
     plain = runner.plain(*case.command, flags=flags)
-    ours = runner.ours(*case.command, flags=flags, TEST_BEFORE=LOADED_BEFORE if "named" in name else "")
+    ours = runner.ours(
+        *case.command, flags=flags, TEST_BEFORE=LOADED_BEFORE if "named" in name else ""
+    )
     assert_same(ours, plain)
     if not flags:  # which make exceptions of warnings, and nothing of assertions
         assert ours.journal == case.ending.split()
@@ -657,7 +695,10 @@ def test_importing_us_loads_nothing_else(runner: Runner) -> None:
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (("nowhere/missing.py",), "cannot open the script 'nowhere/missing.py': No such file or directory"),
+        (
+            ("nowhere/missing.py",),
+            "cannot open the script 'nowhere/missing.py': No such file or directory",
+        ),
         (("empty",), "cannot run 'empty': can't find '__main__' module in"),
         (("-m", "no_such_module"), "cannot run 'no_such_module': No module named no_such_module"),
         (("-m", "no_such.module"), "cannot run 'no_such.module': Error while finding module"),
@@ -711,11 +752,17 @@ def test_failing_conclude_is_one_line(failure: str, code: int, runner: Runner) -
     assert len(result.err.splitlines()) == 1
 
 
-def test_failing_attach_is_one_line(runner: Runner) -> None:
+@pytest.mark.parametrize("failure", ["ValueError('two\\nlines')", "SystemExit('two lines')"])
+def test_failing_attach_is_one_line(failure: str, runner: Runner) -> None:
     runner.write({"program.py": "import torch; print('after')", **FAKE_TORCH})
-    result = runner.ours("program.py", TEST_ATTACH="raise ValueError('two\\nlines')")
-    assert (result.code, result.out, result.journal) == (0, "torch\nafter\n", ["attach", "finished"])
-    assert result.err == "diagnose: the program goes on unwatched: ValueError: two lines\n"
+    result = runner.ours("program.py", TEST_ATTACH=f"raise {failure}")
+    assert (result.code, result.out, result.journal) == (
+        0,
+        "torch\nafter\n",
+        ["attach", "finished"],
+    )
+    kind = failure.partition("(")[0]
+    assert result.err == f"diagnose: the program goes on unwatched: {kind}: two lines\n"
 
 
 def test_attach_when_the_import_is_done(runner: Runner) -> None:
@@ -726,7 +773,9 @@ def test_attach_when_the_import_is_done(runner: Runner) -> None:
 def test_attach_at_once_if_torch_is_there(runner: Runner) -> None:
     runner.write({"program.py": "print('program')"})
     before = "import types; sys.modules['torch'] = types.ModuleType('torch')"
-    result = runner.ours("program.py", TEST_BEFORE=before, TEST_ATTACH="import sys; print(sys.argv)")
+    result = runner.ours(
+        "program.py", TEST_BEFORE=before, TEST_ATTACH="import sys; print(sys.argv)"
+    )
     assert result.out == "['program.py']\nprogram\n"
     assert result.journal == ["attach", "finished"]
 
@@ -785,7 +834,10 @@ def test_own_imports_find_the_standard_library(imported: str, runner: Runner) ->
     runner.write({"program.py": text, **files, **FAKE_TORCH})
     # The launcher has the standard library's `html` already, which must become the program's and ours again.
     result = runner.ours(
-        "program.py", TEST_BEFORE="import html", TEST_ATTACH=WATCHED_IMPORTS, TEST_CONCLUDE=WATCHED_IMPORTS
+        "program.py",
+        TEST_BEFORE="import html",
+        TEST_ATTACH=WATCHED_IMPORTS,
+        TEST_CONCLUDE=WATCHED_IMPORTS,
     )
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
@@ -834,7 +886,6 @@ def test_own_imports_leave_other_modules_of_the_program_alone(runner: Runner) ->
 
 # ------------------------------------------------------------------ signals
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 WAIT = "import time; print('ready', flush=True); time.sleep(1000)"
 # By its own hand, the signal comes at the same place in every run.
 SIGNAL_ITSELF = """
@@ -870,7 +921,10 @@ def test_signal_from_outside(number: signal.Signals, runner: Runner) -> None:
 
 SIGNAL_CASES = {
     "own-handler": ("exit", "signal.signal(signal.SIGTERM, lambda *args: sys.exit(7))"),
-    "own-handler-returns": ("finished", "signal.signal(signal.SIGTERM, lambda *args: print('here'))"),
+    "own-handler-returns": (
+        "finished",
+        "signal.signal(signal.SIGTERM, lambda *args: print('here'))",
+    ),
     "own-interrupt-handler": (
         "signal",
         "signal.signal(signal.SIGINT, lambda *args: print('no')); os.kill(os.getpid(), signal.SIGINT)",
@@ -887,7 +941,10 @@ SIGNAL_CASES = {
         """,
     ),
     "ignored": ("finished", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"),
-    "put-back": ("", "signal.signal(signal.SIGTERM, signal.signal(signal.SIGTERM, signal.SIG_IGN))"),
+    "put-back": (
+        "",
+        "signal.signal(signal.SIGTERM, signal.signal(signal.SIGTERM, signal.SIG_IGN))",
+    ),
     "asyncio": (
         "signal",
         """
@@ -958,7 +1015,9 @@ def test_interrupt_while_waiting_for_threads(runner: Runner) -> None:
 
 
 def test_nohup(runner: Runner) -> None:
-    runner.write({"program.py": "import os, signal; os.kill(os.getpid(), signal.SIGHUP); print('end')"})
+    runner.write(
+        {"program.py": "import os, signal; os.kill(os.getpid(), signal.SIGHUP); print('end')"}
+    )
     before = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
     result = runner.ours("program.py", TEST_BEFORE=before)
     assert (result.code, result.out, result.journal) == (0, "end\n", ["finished"])
@@ -985,7 +1044,7 @@ def test_second_signal_ends_at_once(runner: Runner) -> None:
 def test_forked_children_die_of_sigterm(runner: Runner) -> None:
     """At once, also one that is terminated before it has run a line; and they do not conclude."""
     text = """
-        import os, signal, sys, time
+        import collections, itertools, os, signal, time
         from multiprocessing import get_context
         codes = set()
         for delay in [0] * 200 + [.05]:
@@ -998,8 +1057,12 @@ def test_forked_children_die_of_sigterm(runner: Runner) -> None:
             time.sleep(delay)
             os.kill(pid, signal.SIGTERM)
             codes.add(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-        worker = get_context("fork").Process(target=time.sleep, args=(5,))
+        def work():
+            signal.alarm(10)
+            collections.deque(itertools.repeat(0), 0)  # in C, where no handler in Python would ever run
+        worker = get_context("fork").Process(target=work)
         worker.start()
+        time.sleep(.05)
         worker.terminate()
         worker.join()
         print(codes, worker.exitcode, signal.pthread_sigmask(signal.SIG_BLOCK, []), flush=True)

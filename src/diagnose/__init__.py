@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diagnose.config import Config
-    from diagnose.errors import ConfigError, DiagnoseError, HistoryError, RuleError, RunDirectoryError
+    from diagnose.errors import (
+        ConfigError,
+        DiagnoseError,
+        HistoryError,
+        RuleError,
+        RunDirectoryError,
+    )
     from diagnose.findings import Finding, Location, Severity
     from diagnose.history import History
     from diagnose.rules import Diagnosis, rule

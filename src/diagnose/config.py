@@ -76,7 +76,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for name in ("budget", "fail_on", "schedule"):
-            _checked(_kebab(name), getattr(self, name), "Config", Path())
+            _checked(_kebab(name), getattr(self, name), "option", Path())
 
     def override(self, **options: Any) -> Config:
         """A copy with the options that are not None; what is None keeps its value.
@@ -257,12 +257,16 @@ def _thresholds(tables: object, file: Path) -> dict[str, dict[str, Threshold]]:
     """The checked content of `[tool.diagnose.rules]`."""
     source = f"{file}: [{SECTION}.rules"
     if not isinstance(tables, dict):
-        raise ConfigError(f"{source}] must be a table, got {tables!r}: write [{SECTION}.rules.CODE]")
+        raise ConfigError(
+            f"{source}] must be a table, got {tables!r}: write [{SECTION}.rules.CODE]"
+        )
     _check_codes(tables, f"{source}]")
     checked: dict[str, dict[str, Threshold]] = {}
     for code, table in tables.items():
         if not isinstance(table, dict):
-            raise ConfigError(f"{source}] {code} = {table!r}: write [{SECTION}.rules.{code}] and a line each")
+            raise ConfigError(
+                f"{source}] {code} = {table!r}: write [{SECTION}.rules.{code}] and a line each"
+            )
         types = _threshold_types(code)
         for key, value in table.items():
             known = {_kebab(name): kind for name, kind in types.items()}
@@ -273,7 +277,9 @@ def _thresholds(tables: object, file: Path) -> dict[str, dict[str, Threshold]]:
                     f'{source}.{code}]: the rule has no threshold "{key}" (= {value!r}).{hint}\n{names}'
                 )
             if not _fits(value, known[key]):
-                raise ConfigError(f"{source}.{code}] {key} = {value!r}: expected {_TYPES[known[key]]}")
+                raise ConfigError(
+                    f"{source}.{code}] {key} = {value!r}: expected {_TYPES[known[key]]}"
+                )
             checked.setdefault(code, {})[key.replace("-", "_")] = value
     return checked
 
@@ -312,7 +318,10 @@ def _threshold_types(code: str) -> dict[str, str]:
     name = code.replace("-", "_")
     for node in ast.parse(file.read_bytes()).body:
         if isinstance(node, ast.FunctionDef) and node.name == name:
-            return {a.arg: ast.unparse(a.annotation) if a.annotation else "" for a in node.args.kwonlyargs}
+            return {
+                a.arg: ast.unparse(a.annotation) if a.annotation else ""
+                for a in node.args.kwonlyargs
+            }
     return {}
 
 

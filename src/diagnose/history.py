@@ -206,7 +206,9 @@ class Table:
             ValueError: shapes do not fit together or into the table, or steps are not in order.
         """
         if len(steps) > self.capacity or values.shape != (len(steps), len(scopes)):
-            raise ValueError(f"{values.shape} values do not fit {len(steps)} steps of {len(scopes)} scopes")
+            raise ValueError(
+                f"{values.shape} values do not fit {len(steps)} steps of {len(scopes)} scopes"
+            )
         if np.any(np.diff(steps) <= 0):
             raise ValueError("steps are not in increasing order")
         self._columns = {scope: column for column, scope in enumerate(scopes)}
@@ -408,7 +410,9 @@ class History:
 
     # -- writing --------------------------------------------------------------------------------
 
-    def record(self, quantity: Quantity, step: int, row: Mapping[str, float], *, clock: str = "") -> None:
+    def record(
+        self, quantity: Quantity, step: int, row: Mapping[str, float], *, clock: str = ""
+    ) -> None:
         """Adds the values of `quantity` at `step` of `clock`, by scope. Non-finite values are stored as inf.
 
         Args:
@@ -430,7 +434,9 @@ class History:
 
     def scopes(self, quantity: Quantity) -> tuple[str, ...]:
         """The scopes for which `quantity` was ever recorded, in order of first appearance."""
-        return tuple(dict.fromkeys(scope for _, table in self.tables(quantity) for scope in table.scopes))
+        return tuple(
+            dict.fromkeys(scope for _, table in self.tables(quantity) for scope in table.scopes)
+        )
 
     def series(self, quantity: Quantity, scope: str) -> Series:
         """All kept values of one quantity of one scope; empty if there are none.

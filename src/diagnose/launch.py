@@ -6,7 +6,7 @@ import os
 import sys
 
 from diagnose.config import Config
-from diagnose.program import Program, run
+from diagnose.program import Program, ProgramError, run
 from diagnose.storage import RunDirectory, check_writable
 
 TYPE_CHECKING = False
@@ -29,7 +29,11 @@ def launch(program: Program, config: Config) -> int:
     if os.environ.get("DIAGNOSE") == "0":
         return run(program, attach=_nothing, conclude=_no_verdict)
     launched = _Launch(program, config)
-    return run(program, attach=launched.attach, conclude=launched.conclude)
+    try:
+        return run(program, attach=launched.attach, conclude=launched.conclude)
+    except ProgramError:
+        launched.directory.remove_if_empty()
+        raise
 
 
 class _Launch:
@@ -49,7 +53,7 @@ class _Launch:
         """Called when the program has imported torch: from here on it is watched."""
         from diagnose.watch import Watch
 
-        self.watch = Watch({}, [], self.config, directory=self.directory).start()
+        self.watch = Watch({}, [], self.config, directory=self.directory, summary=True).start()
 
     def conclude(self, ending: str) -> int | None:
         """Called when the program has ended, however: writes and prints the report."""
@@ -61,7 +65,6 @@ class _Launch:
         diagnosis = self.watch.diagnosis()
         if self.watch.history.run.steps == 0:
             _say(self._why_nothing())
-        self.watch.print_summary(diagnosis)
         self._write_json(diagnosis)
         return EXIT_FINDINGS if self._fails(diagnosis) else None
 
@@ -112,5 +115,3 @@ def _nothing() -> None:
 
 def _no_verdict(ending: str) -> None:
     return None
-
-

@@ -23,6 +23,7 @@ from diagnose.history import History
 from diagnose.report import Report, build_report
 from diagnose.rules import Diagnosis, all_rules, diagnose_history
 from diagnose.schedule import BudgetSteps, EveryStep, Schedule, SeededSteps
+from diagnose.stats.histogram import Histogram, histogram
 from diagnose.storage import RunDirectory
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ class Watch:
         self._session: Session | None = None
         self._history = History()
         self._events: TensorBoardSink | None = None
+        self._histograms: list[tuple[str, int, Histogram]] = []
         self._live: LiveLine | None = None
         self._process = os.getpid()
         self._snapshot_s = 0.0
@@ -138,7 +140,10 @@ class Watch:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop(ending="exception" if kind is not None else "finished")
 
@@ -176,9 +181,9 @@ class Watch:
                 self._live.clear()
             diagnosis = self.diagnosis()
             self._store(diagnosis)
-            self._end_events(diagnosis)
             if self._summary:
                 self.print_summary(diagnosis)
+            self._end_events(diagnosis)
 
     # -- results ------------------------------------------------------------------------------------------
 
@@ -215,7 +220,9 @@ class Watch:
         return findings_html(self.report())
 
     def __repr__(self) -> str:
-        state = "watching" if self._session is not None and not self._session.closed else "not watching"
+        state = (
+            "watching" if self._session is not None and not self._session.closed else "not watching"
+        )
         return f"<Watch: {state}, {self._history.run.steps} steps, {len(self.findings)} findings>"
 
     # -- what the loop may say ------------------------------------------------------------------------------
@@ -239,8 +246,12 @@ class Watch:
         """
         values: dict[str, float] = {}
         for name, value in metrics.items():
-            if not isinstance(value, int | float | Tensor) or (isinstance(value, Tensor) and value.numel() != 1):
-                raise TypeError(f"watch.log({name}=...) needs a number or a tensor of one element, got {value!r}")
+            if not isinstance(value, int | float | Tensor) or (
+                isinstance(value, Tensor) and value.numel() != 1
+            ):
+                raise TypeError(
+                    f"watch.log({name}=...) needs a number or a tensor of one element, got {value!r}"
+                )
             values[name] = float(value.detach() if isinstance(value, Tensor) else value)
         step = max((facts.steps for facts in self._history.optimizers.values()), default=0)
         if self._session is not None and not self._session.closed:
@@ -264,10 +275,10 @@ class Watch:
         if self._live is not None:
             self._live.update(self._history, now_s)
         wait_s = max(SNAPSHOT_S, self._snapshot_cost_s / SNAPSHOT_SHARE)
-        if self.directory is None or now_s - self._snapshot_s < wait_s:
+        if now_s - self._snapshot_s < wait_s:
             return
         self._store(None)
-        self._flush_events()
+        self._write_events()
         self._snapshot_s = time.perf_counter()
         self._snapshot_cost_s = self._snapshot_s - now_s
 
@@ -279,22 +290,25 @@ class Watch:
             self.directory.save(self._history, diagnosis)
         except OSError as error:
             self._storage_failed = True
-            _complain(f"{self.directory.path} cannot be written any more: {error}; the run goes on without")
+            _complain(
+                f"{self.directory.path} cannot be written any more: {error}; the run goes on without"
+            )
 
     def _draw(self, tag: str, step: int, values: Tensor) -> None:
-        from diagnose.stats.histogram import histogram
+        # Written with the next snapshot: the first one imports tensorboard, which takes as long as many steps.
+        self._histograms.append((tag, step, histogram(values.reshape(-1).numpy())))
 
+    def _write_events(self) -> None:
         if self._events is not None:
-            self._events.add_histogram(tag, step, histogram(values.reshape(-1).numpy()))
-
-    def _flush_events(self) -> None:
-        if self._events is not None:
+            for tag, step, values in self._histograms:
+                self._events.add_histogram(tag, step, values)
+            self._histograms.clear()
             self._events.add_scalars(self._history)
             self._events.flush()
 
     def _end_events(self, diagnosis: Diagnosis) -> None:
         if self._events is not None:
-            self._events.add_scalars(self._history)
+            self._write_events()
             self._events.add_findings(self.report(diagnosis))
             self._events.close()
 
@@ -325,7 +339,9 @@ def _named(models: Models) -> dict[str, nn.Module]:
         }
     for name, model in named.items():
         if not isinstance(model, nn.Module):
-            raise ConfigError(f"watch(model=...): {name!r} is {type(model).__name__}, not a torch.nn.Module")
+            raise ConfigError(
+                f"watch(model=...): {name!r} is {type(model).__name__}, not a torch.nn.Module"
+            )
     return named
 
 

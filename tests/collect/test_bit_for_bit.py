@@ -26,10 +26,15 @@ STEPS = 12
 def batches(shape: tuple[int, ...], classes: int, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(seed)
     for _ in range(STEPS):
-        yield torch.randn(8, *shape, generator=generator), torch.randint(classes, (8,), generator=generator)
+        yield (
+            torch.randn(8, *shape, generator=generator),
+            torch.randint(classes, (8,), generator=generator),
+        )
 
 
-def classify(model: nn.Module, optimizer: torch.optim.Optimizer, shape: tuple[int, ...] = (10,)) -> list[Tensor]:
+def classify(
+    model: nn.Module, optimizer: torch.optim.Optimizer, shape: tuple[int, ...] = (10,)
+) -> list[Tensor]:
     losses = []
     for x, y in batches(shape, 3):
         optimizer.zero_grad()
@@ -41,7 +46,9 @@ def classify(model: nn.Module, optimizer: torch.optim.Optimizer, shape: tuple[in
 
 
 def mlp() -> nn.Module:
-    return nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 3))
+    return nn.Sequential(
+        nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 3)
+    )
 
 
 Outcome = tuple[list[Any], list[nn.Module], list[torch.optim.Optimizer]]
@@ -170,7 +177,10 @@ def run_tied_accumulation() -> Outcome:
 
 def run_sparse_embedding() -> Outcome:
     embedding, head = nn.Embedding(30, 8, sparse=True), nn.Linear(8, 3)
-    optimizers = [torch.optim.Adagrad(embedding.parameters(), lr=0.1), torch.optim.SGD(head.parameters(), lr=0.1)]
+    optimizers = [
+        torch.optim.Adagrad(embedding.parameters(), lr=0.1),
+        torch.optim.SGD(head.parameters(), lr=0.1),
+    ]
     losses = []
     generator = torch.Generator().manual_seed(5)
     for _ in range(STEPS):
@@ -243,7 +253,10 @@ def run_checkpoint_reentrant() -> Outcome:
 
 
 def run_gan() -> Outcome:
-    generator, critic = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 10), nn.Tanh()), mlp()
+    generator, critic = (
+        nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 10), nn.Tanh()),
+        mlp(),
+    )
     optimizer_g = torch.optim.Adam(generator.parameters(), lr=1e-3)
     optimizer_d = torch.optim.Adam(critic.parameters(), lr=1e-3)
     losses = []
@@ -252,7 +265,9 @@ def run_gan() -> Outcome:
         optimizer_d.zero_grad()
         mixed = (0.5 * x + 0.5 * fake.detach()).requires_grad_()
         (slope,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
-        loss_d = critic(fake.detach()).mean() - critic(x).mean() + (slope.norm(dim=1) - 1).pow(2).mean()
+        loss_d = (
+            critic(fake.detach()).mean() - critic(x).mean() + (slope.norm(dim=1) - 1).pow(2).mean()
+        )
         loss_d.backward()
         optimizer_d.step()
         losses.append(loss_d.detach())
@@ -281,7 +296,12 @@ class Meddlesome(nn.Module):
         self.seen.append(len(x))
         x.mul_(0.9)
         self.average.lerp_(x.mean(0), 0.1)
-        return self.inner(x + 0.1 * torch.randn(x.shape, generator=self.noise) + random.random() + np.random.rand())
+        return self.inner(
+            x
+            + 0.1 * torch.randn(x.shape, generator=self.noise)
+            + random.random()
+            + np.random.rand()
+        )
 
 
 def run_meddlesome() -> Outcome:
@@ -322,7 +342,12 @@ def compiled(backend: str, make: Callable[[], nn.Module], shape: tuple[int, ...]
 
 def conv() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(), nn.Dropout(0.2), nn.Linear(4 * 36, 3)
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(4 * 36, 3),
     )
 
 
@@ -420,7 +445,9 @@ def fingerprint(run: Callable[[], Outcome]) -> dict[str, Any]:
         "losses": losses,
         "parameters": [p.detach().clone() for m in models for p in m.parameters()],
         "buffers": [b.clone() for m in models for b in m.buffers()],
-        "gradients": [p.grad.to_dense().clone() for m in models for p in m.parameters() if p.grad is not None],
+        "gradients": [
+            p.grad.to_dense().clone() for m in models for p in m.parameters() if p.grad is not None
+        ],
         "optimizers": [copy.deepcopy(o.state_dict()) for o in optimizers],
         "modes": [module.training for m in models for module in m.modules()],
         "torch": torch.get_rng_state(),
@@ -454,7 +481,9 @@ def test_same_bits_with_and_without(run: Callable[[], Outcome], schedule: str) -
     with diagnose.watch(schedule=schedule, summary=False) as watch:
         watched = fingerprint(run)
     assert_same(watched, plain)
-    assert watch.history.count("collector-failed") == 0, list(watch.history.events("collector-failed"))
+    assert watch.history.count("collector-failed") == 0, list(
+        watch.history.events("collector-failed")
+    )
     assert watch.history.run.steps > 0
     if schedule == "every":
         assert watch.history.run.sampled == watch.history.run.steps
@@ -466,7 +495,9 @@ def test_same_bits_when_compiled_by_inductor() -> None:
     with diagnose.watch(schedule="every", summary=False) as watch:
         watched = fingerprint(run)
     assert_same(watched, plain)
-    assert watch.history.scopes("active_share"), "a shadow forward should have shown the activations"
+    assert watch.history.scopes("active_share"), (
+        "a shadow forward should have shown the activations"
+    )
 
 
 def test_the_comparison_can_fail() -> None:

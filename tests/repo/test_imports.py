@@ -53,13 +53,19 @@ def imports(source: str, package: str) -> Iterator[tuple[int, str]]:
             names = [f"{base}.{alias.name}" for alias in node.names]
         else:
             continue
-        yield from ((node.lineno, name) for name in names if name.split(".")[0] in ("diagnose", "tuning"))
+        yield from (
+            (node.lineno, name) for name in names if name.split(".")[0] in ("diagnose", "tuning")
+        )
 
 
 def part_of(dotted: str) -> str:
     """The part of `diagnose` that a dotted name belongs to; "" for the package itself."""
     name = dotted.partition(".")[2].partition(".")[0]
-    return name if (SRC / "diagnose" / name).is_dir() or (SRC / "diagnose" / f"{name}.py").is_file() else ""
+    return (
+        name
+        if (SRC / "diagnose" / name).is_dir() or (SRC / "diagnose" / f"{name}.py").is_file()
+        else ""
+    )
 
 
 def forbidden(path: Path, source: str) -> list[str]:
@@ -104,7 +110,10 @@ def test_the_check_finds_a_wrong_import(path: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("diagnose/rules/loss/loss_diverging.py", "from diagnose.rules._base import rule\nimport numpy"),
+        (
+            "diagnose/rules/loss/loss_diverging.py",
+            "from diagnose.rules._base import rule\nimport numpy",
+        ),
         ("diagnose/rules/loss/loss_diverging.py", "from .._base import rule"),
         ("diagnose/cli/__init__.py", "from diagnose import collect, sinks"),
     ],
@@ -117,7 +126,11 @@ def loaded_by(code: str) -> list[str]:
     """The heavy packages that are imported after `code` has run in a fresh process."""
     report = f"\nimport sys; print('LOADED', *[name for name in {HEAVY!r} if name in sys.modules])"
     child = subprocess.run(
-        [sys.executable, "-c", code + report], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code + report],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert child.returncode == 0, child.stderr
     return child.stdout.rpartition("LOADED")[2].split()

@@ -39,7 +39,10 @@ def _patch_zero_grad() -> None:
     ("leave", "told"),
     [
         (lambda: register_module_forward_hook(lambda *_: None), "_global_forward_hooks"),
-        (lambda: register_optimizer_step_post_hook(lambda *_: None), "_global_optimizer_post_hooks"),
+        (
+            lambda: register_optimizer_step_post_hook(lambda *_: None),
+            "_global_optimizer_post_hooks",
+        ),
         (_patch_backward, "torch.autograd.graph._engine_run_backward is now"),
         (_patch_zero_grad, "Optimizer.zero_grad is now"),
         (lambda: _Mode().__enter__(), "+1 function modes"),

@@ -13,7 +13,9 @@ import pytest
 from diagnose.rules import all_rules
 from tests.support.tree import ROOT
 
-CODES = [code for code, rule in all_rules().items() if rule.function.__module__.startswith("diagnose.")]
+CODES = [
+    code for code, rule in all_rules().items() if rule.function.__module__.startswith("diagnose.")
+]
 
 
 def findings_of(program: Path, folder: Path) -> list[dict[str, Any]]:

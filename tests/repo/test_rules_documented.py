@@ -10,7 +10,11 @@ import pytest
 from diagnose.rules import Rule, all_rules
 from tests.support.tree import ROOT
 
-OURS = {code: rule for code, rule in all_rules().items() if rule.function.__module__.startswith("diagnose.")}
+OURS = {
+    code: rule
+    for code, rule in all_rules().items()
+    if rule.function.__module__.startswith("diagnose.")
+}
 each_rule = pytest.mark.parametrize("rule", OURS.values(), ids=OURS.keys())
 
 
@@ -21,7 +25,11 @@ def test_there_are_rules() -> None:
 @each_rule
 def test_it_has_a_page_and_two_programs(rule: Rule) -> None:
     pages = ROOT / "docs" / "rules"
-    wanted = [pages / f"{rule.code}.md", pages / rule.code / "bad.py", pages / rule.code / "good.py"]
+    wanted = [
+        pages / f"{rule.code}.md",
+        pages / rule.code / "bad.py",
+        pages / rule.code / "good.py",
+    ]
     assert [str(path.relative_to(ROOT)) for path in wanted if not path.is_file()] == []
 
 

@@ -111,7 +111,10 @@ def test_what_is_taken_from_a_history() -> None:
         "started": "",
         "ending": "",
         "models": ["Net"],
-        "optimizers": [{"name": "G", "type": "Adam", "steps": 6}, {"name": "D", "type": "Adam", "steps": 3}],
+        "optimizers": [
+            {"name": "G", "type": "Adam", "steps": 6},
+            {"name": "D", "type": "Adam", "steps": 3},
+        ],
         "steps": 9,
         "sampled": 4,
         "wall_s": 11.0,

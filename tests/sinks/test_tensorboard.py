@@ -37,7 +37,9 @@ with warnings.catch_warnings():
 
 
 def read(folder: Path) -> Any:
-    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "histograms": 0, "tensors": 0})
+    accumulator = EventAccumulator(
+        str(folder), size_guidance={"scalars": 0, "histograms": 0, "tensors": 0}
+    )
     accumulator.Reload()
     return accumulator
 
@@ -45,7 +47,8 @@ def read(folder: Path) -> Any:
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     events = read(folder)
     return {
-        tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
     }
 
 
@@ -110,13 +113,17 @@ def test_only_new_rows_are_written(tmp_path: Path, theirs: bool) -> None:
 
 @given(
     rows=st.lists(
-        st.tuples(st.integers(0, 3), st.sampled_from("ab"), st.sampled_from("xyz"), st.integers(0, 9)),
+        st.tuples(
+            st.integers(0, 3), st.sampled_from("ab"), st.sampled_from("xyz"), st.integers(0, 9)
+        ),
         max_size=40,
     ),
     flush_after=st.sets(st.integers(0, 40)),
 )
 def test_whenever_it_is_flushed_all_values_are_written_once(
-    rows: list[tuple[int, str, str, int]], flush_after: set[int], tmp_path_factory: pytest.TempPathFactory
+    rows: list[tuple[int, str, str, int]],
+    flush_after: set[int],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp("events")
     history, sink = History(), TensorBoardSink(folder)
@@ -221,7 +228,9 @@ def test_markdown_shows_every_text_as_it_is(report: Report) -> None:
 
 
 @given(
-    text=st.lists(st.sampled_from([*"*_`[]()<>#!|\\&-+.~{}:/ a1", "http://e.org", "&lt;"])).map("".join)
+    text=st.lists(st.sampled_from([*"*_`[]()<>#!|\\&-+.~{}:/ a1", "http://e.org", "&lt;"])).map(
+        "".join
+    )
 )
 def test_markdown_syntax_is_only_text(text: str) -> None:
     finding = replace(UNHEALTHY.findings[0], message=text, remedy=text)
@@ -264,13 +273,17 @@ def _write_in_child(sink: TensorBoardSink, history: History) -> None:
 @pytest.mark.parametrize("theirs", [False, True])
 def test_a_forked_child_writes_nothing(tmp_path: Path, theirs: bool) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # SummaryWriter's thread, on Python 3.12
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # SummaryWriter's thread, on Python 3.12
         writer = SummaryWriter(str(tmp_path)) if theirs else None
         sink = TensorBoardSink(writer or tmp_path)
         history = History()
         row(history, 1)
         sink.add_scalars(history)  # not flushed: the child inherits it unwritten
-        child = multiprocessing.get_context("fork").Process(target=_write_in_child, args=(sink, history))
+        child = multiprocessing.get_context("fork").Process(
+            target=_write_in_child, args=(sink, history)
+        )
         child.start()
         child.join()
     row(history, 2)
@@ -316,7 +329,9 @@ def test_beside_forking_workers_with_warnings_as_errors(tmp_path: Path) -> None:
     assert scalars(tmp_path) == {"loss/a": [(1, 1.0), (2, 2.0), (3, 3.0)]}
 
 
-def test_without_tensorboard_one_message_and_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tensorboard_one_message_and_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delitem(sys.modules, "diagnose.sinks._event_file")
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
     said: list[str] = []
@@ -341,7 +356,9 @@ def test_a_full_disk_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[
         sink.add_findings(UNHEALTHY)
         sink.flush()
     error = capsys.readouterr().err
-    assert error.startswith("diagnose: TensorBoard files are not written any more: FileNotFoundError: ")
+    assert error.startswith(
+        "diagnose: TensorBoard files are not written any more: FileNotFoundError: "
+    )
     assert error.count("\n") == 1
 
 
@@ -378,7 +395,9 @@ def test_checksum_of_the_standard() -> None:
 
 
 @given(text=TEXT)
-def test_other_methods_of_the_writer_work_too(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_other_methods_of_the_writer_work_too(
+    text: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("events")
     writer = _event_file.ThreadlessWriter(str(folder), ".diagnose")
     shown = wording.visible(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,7 @@ def finding(**fields: Any) -> Finding:
         ({"ratio": 0.2, "limit": 0.1, "patience": 10}, "ratio 0.2 (limit 0.1); patience 10"),
         ({"loss": 3.0, "norm": 9.0, "loss_limit": 2.0}, "loss 3 (limit 2); norm 9"),
         ({"threshold": 2.0}, "threshold 2"),
+        ({"share": 0.5, "limit": 0.1}, "share 50 % (limit 10 %)"),
         ({"norm_limit": 2.0}, "norm limit 2"),
         ({"wait_s": 0.5, "held_bytes": 2048}, "wait 0.5 s; held 2 KiB"),
         ({"value": "nan", "seen": True, "other": None}, "value nan; seen yes; other unknown"),
@@ -88,7 +90,8 @@ def finding(**fields: Any) -> Finding:
 )
 def test_evidence(evidence: dict[str, Any], text: str) -> None:
     assert (
-        "; ".join(f"{name} {value}" for name, value in wording.evidence(finding(evidence=evidence))) == text
+        "; ".join(f"{name} {value}" for name, value in wording.evidence(finding(evidence=evidence)))
+        == text
     )
 
 
@@ -121,17 +124,27 @@ def test_where() -> None:
     place = Location(module="fc1", file="train.py", line=3)
     assert wording.where(finding(where=place)) == "fc1 (train.py:3)"
     assert (
-        wording.where(finding(where=place, evidence={"also_at": ["a", "b"]})) == "fc1 (train.py:3) and 2 more"
+        wording.where(finding(where=place, evidence={"also_at": ["a", "b"]}))
+        == "fc1 (train.py:3) and 2 more"
     )
     assert wording.where(finding(evidence={"also_at": ["a", "b"]})) == "2 places"
     assert wording.where(finding()) == ""
+
+
+def test_files_are_named_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    below, elsewhere = str(tmp_path / "src" / "train.py"), str(tmp_path.parent / "train.py")
+    assert wording.where(finding(where=Location(file=below, line=3))) == f"{Path('src/train.py')}:3"
+    assert wording.where(finding(where=Location(file=elsewhere, line=3))) == f"{elsewhere}:3"
 
 
 def test_lines_about_the_run() -> None:
     assert wording.headline(UNHEALTHY) == "training is broken: 1 error, 1 warning"
     assert wording.headline(HEALTHY) == "healthy: nothing wrong in 412 steps"
     assert wording.headline(NOTHING_SEEN) == "nothing to diagnose: no optimizer step was seen"
-    assert wording.watched(HEALTHY) == "CNN with SGD; 412 steps (38 sampled) in 12 s, overhead 1.2 %"
+    assert (
+        wording.watched(HEALTHY) == "CNN with SGD; 412 steps (38 sampled) in 12 s, overhead 1.2 %"
+    )
     adams = tuple(OptimizerSummary(name, "Adam", 1) for name in "GD")
     gan = Report((), {}, RunSummary(models=("G", "D"), optimizers=adams, steps=1))
     assert wording.watched(gan) == "G, D with 2 Adam; 1 step (0 sampled) in 0 s, overhead 0.0 %"
@@ -141,7 +154,9 @@ def test_lines_about_the_run() -> None:
 
 
 def test_gaps_are_grouped_by_reason() -> None:
-    run = RunSummary(not_seen={"a": "compiled", "b": "compiled", "c": ""}, failed={"updates": "KeyError"})
+    run = RunSummary(
+        not_seen={"a": "compiled", "b": "compiled", "c": ""}, failed={"updates": "KeyError"}
+    )
     report = Report((), {}, run)
     failed = "updates: switched off after an error of ours: KeyError"
     assert list(wording.gaps(report)) == [failed, "a, b: compiled", "c"]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from diagnose.cli._parser import RAW, Parser, add_rule_options, rule_options
+from diagnose.cli._parser import RAW, add_rule_options, rule_options
 from diagnose.errors import ConfigError
 
 STDOUT: Final = Path("-")
@@ -37,7 +37,7 @@ def add_parser(commands: Any) -> None:
         formatter_class=RAW,
     )
     parser.add_argument(
-        "run_dir", metavar="RUN_DIR", type=Path, nargs="?", help="as `diagnose run` has printed it"
+        "run_dir", metavar="RUN_DIR", type=Path, nargs="?", help="where the run is stored"
     )
     parser.add_argument(
         "--json",
@@ -62,7 +62,9 @@ def execute(options: argparse.Namespace) -> int:
     config = load_config(Path()).override(**rule_options(options))
     history, _ = load(run_dir)
     rules = all_rules()
-    diagnosis = diagnose_history(history, rules, thresholds=config.rules, hidden=config.hidden(rules))
+    diagnosis = diagnose_history(
+        history, rules, thresholds=config.rules, hidden=config.hidden(rules)
+    )
     report = build_report(
         history, diagnosis, directory=(run_dir if run_dir.is_dir() else run_dir.parent).absolute()
     )
@@ -81,12 +83,13 @@ def execute(options: argparse.Namespace) -> int:
 
 def _paths(options: argparse.Namespace) -> tuple[Path, Path | None]:
     """RUN_DIR and FILE. In `--json runs/a`, argparse takes a directory for the FILE."""
-    parser: Parser = options.parser
     if options.run_dir is not None:
         return options.run_dir, options.json
     if options.json is not None and options.json.is_dir():
         return options.json, STDOUT
-    parser.error("name the RUN_DIR of the run to report on")
+    raise ConfigError(
+        "report: name the RUN_DIR of the run to report on, as `diagnose run` has printed it"
+    )
 
 
 def _write(report: Any, path: Path) -> None:

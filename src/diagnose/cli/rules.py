@@ -17,11 +17,13 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "rules",
         help="list all rules",
-        description="Lists the code of every rule and what it finds, those of installed plugins included.",
+        description="Lists the code of every rule and what it finds, plugins included.",
         epilog="examples:\n  diagnose rules\n  diagnose rules --json | jq '.[].code'\n",
         formatter_class=RAW,
     )
-    parser.add_argument("--json", action="store_true", help="as JSON, with thresholds and needed quantities")
+    parser.add_argument(
+        "--json", action="store_true", help="as JSON, with thresholds and needed quantities"
+    )
     parser.set_defaults(execute=execute, parser=parser)
 
 

@@ -35,7 +35,9 @@ def _origin(code: CodeType) -> int:
     origin = _origins.get(code)
     if origin is None:
         name = code.co_filename
-        if name.startswith((_TORCH, _OURS, "<")) and not name.startswith(("<ipython", "<stdin", "<string")):
+        if name.startswith((_TORCH, _OURS, "<")) and not name.startswith(
+            ("<ipython", "<stdin", "<string")
+        ):
             origin = 0
         elif code.co_name in _INTERPOSED:
             origin = 0

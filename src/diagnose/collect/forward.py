@@ -161,7 +161,11 @@ class _Mode(TorchFunctionMode):
         self._tap = tap
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
         try:
@@ -245,7 +249,11 @@ class ForwardTap:
         )
 
     def _pre_hook(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if torch.compiler.is_compiling() or not self._handles or threading.get_ident() != self._thread:
+        if (
+            torch.compiler.is_compiling()
+            or not self._handles
+            or threading.get_ident() != self._thread
+        ):
             return
         try:
             if self._lifted_by is None and self._with_mode and _is_sensitive(module):
@@ -260,7 +268,11 @@ class ForwardTap:
             self.listener.failed(error)
 
     def _post_hook(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if torch.compiler.is_compiling() or not self._handles or threading.get_ident() != self._thread:
+        if (
+            torch.compiler.is_compiling()
+            or not self._handles
+            or threading.get_ident() != self._thread
+        ):
             return
         try:
             if self._lifted_by is module:
@@ -269,7 +281,9 @@ class ForwardTap:
                     _push_below(self._mode)
             if self._elsewhere() or not any(entry is module for entry in self._stack):
                 return
-            while self._stack.pop() is not module:  # those above ended in an exception that was caught
+            while (
+                self._stack.pop() is not module
+            ):  # those above ended in an exception that was caught
                 pass
             if output is not None and module._parameters and self._training():
                 self._order += 1
@@ -297,7 +311,11 @@ class ForwardTap:
                 self._saw_product(args)
                 return None
             if func in _LOSSES:
-                return None if self._training() or self._elsewhere() else _loss_reader(self, args, kwargs)
+                return (
+                    None
+                    if self._training() or self._elsewhere()
+                    else _loss_reader(self, args, kwargs)
+                )
             if func not in _CLAMPS or not _is_rectifier(args, kwargs):
                 return None
             kind = "relu"
@@ -350,7 +368,9 @@ class ForwardTap:
     def _saw_layer(self, unit_dim: int, args: tuple[Any, ...]) -> None:
         self._unit_dim = unit_dim
         # Outside of modules, a product with a trainable leaf is a layer.
-        if not self._stack and any(isinstance(a, Tensor) and a.is_leaf and a.requires_grad for a in args):
+        if not self._stack and any(
+            isinstance(a, Tensor) and a.is_leaf and a.requires_grad for a in args
+        ):
             self._order += 1
             self.last_parametric_order = self._order
 
@@ -384,7 +404,9 @@ def _is_rectifier(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     return high is None and isinstance(low, int | float) and low == 0
 
 
-def _argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], index: int, name: str, default: Any) -> Any:
+def _argument(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], index: int, name: str, default: Any
+) -> Any:
     return args[index] if len(args) > index else kwargs.get(name, default)
 
 

@@ -158,7 +158,11 @@ class Inventory:
                 for index, parameter in enumerate(group["params"]):
                     if id(parameter) not in parameters:
                         known = self._parameters.get(id(parameter))
-                        if known is None or known.reference() is not parameter or known.name in owners:
+                        if (
+                            known is None
+                            or known.reference() is not parameter
+                            or known.name in owners
+                        ):
                             variable = _variable_name(parameter)
                             name = variable or f"{optimizer_name}/{group_index}.{index}"
                             known = Known(parameter, name)

@@ -32,12 +32,29 @@ _DOMAINS: Final[Mapping[str, tuple[str, Callable[[Tensor], Tensor], str]]] = {
     "div": ("other", lambda x: x == 0, "a division by 0"),
     "reciprocal": ("result", torch.isinf, "a division by 0"),
     "exp": ("result", torch.isinf, "an exponential that overflows"),
-    "acos": ("self", lambda x: x.abs() >= 1, "acos of a value at or beyond 1, where its derivative is infinite"),
-    "asin": ("self", lambda x: x.abs() >= 1, "asin of a value at or beyond 1, where its derivative is infinite"),
+    "acos": (
+        "self",
+        lambda x: x.abs() >= 1,
+        "acos of a value at or beyond 1, where its derivative is infinite",
+    ),
+    "asin": (
+        "self",
+        lambda x: x.abs() >= 1,
+        "asin of a value at or beyond 1, where its derivative is infinite",
+    ),
     "linalgvectornorm": ("result", lambda x: x == 0, "the norm of a zero vector"),
     "norm": ("result", lambda x: x == 0, "the norm of a zero vector"),
 }
-_INPUTS: Final = ("self", "input", "mat1", "mat2", "other", "weight", "exponent")
+# Saved tensor -> which of the node's inputs it is.
+_INPUTS: Final = {
+    "self": 0,
+    "input": 0,
+    "mat1": 1,
+    "mat2": -1,
+    "other": 1,
+    "weight": 1,
+    "exponent": 1,
+}
 
 
 class NonFiniteCollector(Collector):
@@ -71,7 +88,9 @@ class NonFiniteCollector(Collector):
         with Unseen():
             self._note(self._origin_of(loss.tensor, loss.value))
 
-    def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
+    def gradients_clipped(
+        self, parameters: Sequence[Tensor], limit: float, norm: float | None
+    ) -> None:
         self._bad_norm = norm is not None and not math.isfinite(norm)
 
     def step_begins(self, step: Step) -> None:
@@ -103,23 +122,41 @@ class NonFiniteCollector(Collector):
             for node in nodes_in_order(loss.grad_fn):
                 if detail := self._fault_of(node):
                     return {"value": kind, **detail}
-        return {"what": "loss", "value": kind, "operation": operation_name(loss.grad_fn) if loss.grad_fn else None}
+        return {
+            "what": "loss",
+            "value": kind,
+            "operation": operation_name(loss.grad_fn) if loss.grad_fn else None,
+        }
 
     def _fault_of(self, node: Node) -> dict[str, Any] | None:
         """What is wrong at this operation; None if nothing is, as far as it has kept what it worked on."""
         name = operation_name(node)
         saved = dict(saved_tensors(node))
         domain = _DOMAINS.get(name)
-        if domain and domain[0] in saved and readable(saved[domain[0]]) and bool(domain[1](saved[domain[0]]).any()):
-            return {"what": "loss", "explanation": domain[2], **self._described(node, saved[domain[0]])}
+        if (
+            domain
+            and domain[0] in saved
+            and readable(saved[domain[0]])
+            and bool(domain[1](saved[domain[0]]).any())
+        ):
+            return {
+                "what": "loss",
+                "explanation": domain[2],
+                **self._described(node, saved[domain[0]]),
+            }
         for key, tensor in saved.items():
             if not readable(tensor) or bool(torch.isfinite(tensor).all()):
                 continue
-            before = [below for below, _ in node.next_functions if below is not None and not hasattr(below, "variable")]
-            if key in _INPUTS and not before:
-                return {"what": "input", "explanation": "the data fed to the model holds NaN or infinity",
-                        **self._described(node, tensor)}  # fmt: skip
-            source = before[0] if key in _INPUTS else node
+            if key not in _INPUTS:
+                return {"what": "activation", **self._described(node, tensor)}
+            source = node.next_functions[_INPUTS[key]][0]
+            if source is None:
+                explanation = "the data fed to the model holds NaN or infinity"
+                return {
+                    "what": "input",
+                    "explanation": explanation,
+                    **self._described(node, tensor),
+                }
             return {"what": "activation", **self._described(source, tensor)}
         return None
 
@@ -149,10 +186,17 @@ class NonFiniteCollector(Collector):
 
     def _where_it_began(self, bad: list[str]) -> dict[str, Any]:
         """Backward goes from the loss to the input: of the bad parameters the last to run is next to the origin."""
-        order = {name: facts.order for name, facts in self.history.parameters.items() if facts.order is not None}
+        order = {
+            name: facts.order
+            for name, facts in self.history.parameters.items()
+            if facts.order is not None
+        }
         nearest = max(bad, key=lambda name: order.get(name, -1))
         known = len(self.history.parameters) or len(bad)
-        detail: dict[str, Any] = {"parameter": nearest, "module": self.inventory.owner(nearest)[0] or None}
+        detail: dict[str, Any] = {
+            "parameter": nearest,
+            "module": self.inventory.owner(nearest)[0] or None,
+        }
         detail["bad_parameters"], detail["parameters"] = len(bad), known
         if self._suspicious:
             risky = self._suspicious[-1]
@@ -165,7 +209,10 @@ class NonFiniteCollector(Collector):
         if loss.grad_fn is None:
             return []
         return [
-            {"operation": name, "explanation": f"the graph contains {name}: {_DOMAINS[name][2]} gives NaN or infinity"}
+            {
+                "operation": name,
+                "explanation": f"the graph contains {name}: {_DOMAINS[name][2]} gives NaN or infinity",
+            }
             for node in nodes_in_order(loss.grad_fn)
             if (name := operation_name(node)) in _DOMAINS and name not in ("exp",)
         ]

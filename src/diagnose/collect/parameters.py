@@ -69,9 +69,14 @@ class GradientCollector(Collector):
             gradients = [gradient.detach() for *_, gradient in held]
             norms = foreach_norms(gradients)
             extremes = [_largest(g) for g in gradients]
-            zeros = [_zeros(flat_window(g, turn=self.shared.turn, elements=_ZERO_ELEMENTS)) for g in gradients]
+            zeros = [
+                _zeros(flat_window(g, turn=self.shared.turn, elements=_ZERO_ELEMENTS))
+                for g in gradients
+            ]
             sizes = foreach_norms([p.detach() for _, p, _ in held])
-            read = to_floats([*norms, *extremes, *zeros, *sizes, *([scale] if scale is not None else ())])
+            read = to_floats(
+                [*norms, *extremes, *zeros, *sizes, *([scale] if scale is not None else ())]
+            )
             if scale is not None:
                 unscale = 1.0 / read.pop()
         count = len(held)
@@ -83,7 +88,9 @@ class GradientCollector(Collector):
             rows["grad_rms"][name] = unscale * norm[i] / math.sqrt(gradient.numel())
             rows["grad_max"][name] = unscale * extreme[i]
             rows["grad_zero_share"][name] = zero[i]
-            rows["grad_nonfinite_share"][name] = 0.0 if math.isfinite(norm[i]) else _nonfinite_share(gradient)
+            rows["grad_nonfinite_share"][name] = (
+                0.0 if math.isfinite(norm[i]) else _nonfinite_share(gradient)
+            )
             rows["param_rms"][name] = size[i] / math.sqrt(parameter.numel())
         total = unscale * math.hypot(*norm)
         self.history.record("grad_norm", step.number, {step.name: total}, clock=step.name)
@@ -139,7 +146,9 @@ class UpdateCollector(Collector):
         self.history.record("update_ratio", step.number, ratios, clock=step.name)
         if self.shared.histogram is not None:
             for (name, *_), change in zip(self._before, changes, strict=True):
-                self.shared.histogram(f"updates/{name}", step.number, change[:_ZERO_ELEMENTS].float().cpu())
+                self.shared.histogram(
+                    f"updates/{name}", step.number, change[:_ZERO_ELEMENTS].float().cpu()
+                )
         self._before.clear()
 
 
@@ -167,5 +176,3 @@ def _zeros(window: Tensor) -> Tensor:
 def _nonfinite_share(tensor: Tensor) -> float:
     with Unseen():
         return 1.0 - float(torch.isfinite(tensor.detach()).float().mean())
-
-

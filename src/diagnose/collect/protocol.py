@@ -74,13 +74,17 @@ class ProtocolCollector(Collector):
     def gradients_cleared(self, owner: Optimizer | nn.Module) -> None:
         for optimizer, state in self._states.items():
             if owner is optimizer or (isinstance(owner, nn.Module) and not _still_there(state)):
-                state.used = False
+                state.used, state.backwards = False, 0
                 state.keys = _keys(state)
 
-    def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
+    def gradients_clipped(
+        self, parameters: Sequence[Tensor], limit: float, norm: float | None
+    ) -> None:
         first = parameters[0] if parameters else None
         for name, optimizer in self.inventory.optimizers():
-            if first is None or not any(p is first for group in optimizer.param_groups for p in group["params"]):
+            if first is None or not any(
+                p is first for group in optimizer.param_groups for p in group["params"]
+            ):
                 continue
             state = self._state(optimizer)
             state.clipped = True
@@ -123,9 +127,9 @@ class ProtocolCollector(Collector):
     def _judge(self, step: Step, state: _State) -> None:
         """Whether the gradients that this step uses are new, and free of old ones."""
         keys = _keys(state)
-        fresh = state.backwards > 0 or (keys != state.keys and any(key is not None for key in keys))
-        if step.number == 1 and not fresh:
-            fresh = any(key is not None for key in keys)  # backward ran before we were there
+        # At the first step, backward may have run before we were there.
+        new = state.backwards > 0 or keys != state.keys or step.number == 1
+        fresh = new and any(key is not None for key in keys)
         if not fresh:
             self.history.note("no-new-gradient", step.number, step.name)
         elif state.used and state.backwards and _still_there(state):

@@ -68,7 +68,9 @@ def undisturbed() -> bool:
     )
 
 
-def sample_rows(tensor: Tensor, unit_dim: int, *, turn: int, elements: int = SAMPLE_ELEMENTS) -> Tensor:
+def sample_rows(
+    tensor: Tensor, unit_dim: int, *, turn: int, elements: int = SAMPLE_ELEMENTS
+) -> Tensor:
     """A bounded sample of examples and positions, of all units: a float32 copy of shape (R, C).
 
     Args:
@@ -79,7 +81,9 @@ def sample_rows(tensor: Tensor, unit_dim: int, *, turn: int, elements: int = SAM
     Returns:
         The copy, on the tensor's device. Where R is all rows, it is exact.
     """
-    units_last = tensor.detach().movedim(unit_dim, -1) if tensor.dim() > 1 else tensor.detach()[None]
+    units_last = (
+        tensor.detach().movedim(unit_dim, -1) if tensor.dim() > 1 else tensor.detach()[None]
+    )
     *row_dims, units = units_last.shape
     wanted = max(1, elements // max(units, 1))
     if math.prod(row_dims) > wanted:
@@ -105,7 +109,7 @@ def flat_window(tensor: Tensor, *, turn: int, elements: int = SAMPLE_ELEMENTS) -
     flat = tensor.detach()
     if flat.is_contiguous():
         flat = flat.view(-1)
-    elif torch._C._is_non_overlapping_and_dense(flat):  # channels_last weights and the like
+    elif _is_dense(flat):  # channels_last weights and the like
         flat = flat.as_strided((flat.numel(),), (1,), flat.storage_offset())
     else:
         flat = flat.reshape(-1)
@@ -115,6 +119,18 @@ def flat_window(tensor: Tensor, *, turn: int, elements: int = SAMPLE_ELEMENTS) -
     windows = -(-size // elements)
     start = min((turn % windows) * elements, size - elements)
     return flat[start : start + elements]
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether its elements fill one stretch of memory, in some order of the dimensions."""
+    expected = 1
+    for stride, size in sorted(
+        (st, si) for st, si in zip(tensor.stride(), tensor.shape, strict=True) if si > 1
+    ):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:

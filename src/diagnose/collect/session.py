@@ -80,7 +80,10 @@ class _OwnTime:
         self._depth += 1
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> bool:
         self._depth -= 1
         if not self._depth:
@@ -167,7 +170,9 @@ class Session:
         return self._own_time
 
     def _find_handlers(self) -> dict[str, list[tuple[Collector, Callable[..., None]]]]:
-        events = [name for name, value in vars(Collector).items() if callable(value) and name[0] != "_"]
+        events = [
+            name for name, value in vars(Collector).items() if callable(value) and name[0] != "_"
+        ]
         return {
             event: [
                 (collector, getattr(collector, event))
@@ -197,7 +202,11 @@ class Session:
         if not self.history.count("collector-failed", collector):
             detail = "".join(traceback.format_exception(error))[-4000:]
             self.history.note(
-                "collector-failed", self._total, collector, error=f"{type(error).__name__}: {error}", trace=detail
+                "collector-failed",
+                self._total,
+                collector,
+                error=f"{type(error).__name__}: {error}",
+                trace=detail,
             )
 
     def _foreign(self) -> bool:
@@ -262,7 +271,9 @@ class Session:
         if tensor.numel() == 1:
             scaled, self._scaled = self._scaled, None
             with Unseen():
-                number = scaled[1] if scaled is not None and scaled[0]() is tensor else tensor.detach()
+                number = (
+                    scaled[1] if scaled is not None and scaled[0]() is tensor else tensor.detach()
+                )
                 if number.device.type == "cpu":
                     value = number.item()
                 else:
@@ -273,7 +284,11 @@ class Session:
         if not self._foreign() and self._backwards:
             with self._ours():
                 self._tell("backward_ends")
-                if self._sampled and self._total < DENSE_STEPS and self._backwards < _BACKWARDS_WITHOUT_STEP:
+                if (
+                    self._sampled
+                    and self._total < DENSE_STEPS
+                    and self._backwards < _BACKWARDS_WITHOUT_STEP
+                ):
                     self.tap.install(mode=False)
 
     def step_begins(self, optimizer: Optimizer, *, closure: bool) -> None:

@@ -148,8 +148,13 @@ def _same(value: Any, copy: Any) -> bool:
         return False
     if isinstance(value, set):
         return bool(value == copy)
-    pairs = zip(value.items(), copy.items(), strict=True) if isinstance(value, dict) else zip(value, copy, strict=True)
+    pairs = (
+        zip(value.items(), copy.items(), strict=True)
+        if isinstance(value, dict)
+        else zip(value, copy, strict=True)
+    )
     return all(
-        (a is b) or (isinstance(a, tuple) and isinstance(b, tuple) and a[0] == b[0] and a[1] is b[1])
+        (a is b)
+        or (isinstance(a, tuple) and isinstance(b, tuple) and a[0] == b[0] and a[1] is b[1])
         for a, b in pairs
     )

@@ -260,7 +260,9 @@ def _as_if_importlib(code: CodeType) -> CodeType:
     The interpreter cuts importlib's frames out of the traceback of a failing import, and `warnings`
     skips them when it counts stack levels. A frame of ours between them would show in both.
     """
-    return code.replace(co_filename="<frozen importlib._bootstrap>", co_name="_call_with_frames_removed")
+    return code.replace(
+        co_filename="<frozen importlib._bootstrap>", co_name="_call_with_frames_removed"
+    )
 
 
 _TellingLoader.exec_module.__code__ = _as_if_importlib(_TellingLoader.exec_module.__code__)

@@ -67,7 +67,9 @@ class ProgramError(DiagnoseError):
     """There is nothing to run: no such script or module. Nothing has been run; the exit code is 2."""
 
 
-def run(program: Program, *, attach: Callable[[], None], conclude: Callable[[str], int | None]) -> int:
+def run(
+    program: Program, *, attach: Callable[[], None], conclude: Callable[[str], int | None]
+) -> int:
     """Run the program to its end, and return the exit code of the process.
 
     To be called in the main thread, once, and last: `sys.argv`, `sys.path` and `__main__` become the

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from diagnose.findings import Finding, Severity
+from diagnose.findings import Evidence, Finding, Severity
 from diagnose.history import History
 from diagnose.rules._base import Rule
 
@@ -64,29 +64,35 @@ def _urgency(finding: Finding) -> tuple[int, int, int]:
 
 
 def _merged(findings: Iterable[Finding]) -> list[Finding]:
-    """One finding per rule and severity: one fault in forty layers is one finding that lists forty places.
+    """One finding per rule: one fault in forty layers is one finding that lists forty places.
 
-    The first one yielded is the one shown, so a rule yields its clearest or earliest case first.
+    Of the most severe ones, the first one yielded is the one shown, so a rule yields its clearest or earliest
+    case first. What the others already list in their evidence as `also_at` is listed too.
     """
-    merged: dict[Severity, list[Finding]] = {}
-    for finding in findings:
-        merged.setdefault(finding.severity, []).append(finding)
-    if not merged:
+    everything = list(findings)
+    if not everything:
         return []
-    everything = [f for group in merged.values() for f in group]
     shown = min(everything, key=lambda f: f.severity.rank)
     others = [f for f in everything if f is not shown]
     if not others:
         return [shown]
-    places = [str(f.where) for f in others if str(f.where)]
+    places = _also_at(shown)
+    for other in others:
+        places += [str(other.where)] if str(other.where) else []
+        places += _also_at(other)
     steps = [f.last_step for f in everything if f.last_step is not None]
     return [
         replace(
             shown,
             last_step=max(steps, default=shown.last_step),
-            evidence={**shown.evidence, "also_at": places},
+            evidence={**shown.evidence, "also_at": list(dict.fromkeys(places))},
         )
     ]
+
+
+def _also_at(finding: Finding) -> list[Evidence]:
+    places = finding.evidence.get("also_at")
+    return list(places) if isinstance(places, list) else []
 
 
 def _attach_symptoms(findings: list[Finding], rules: Mapping[str, Rule]) -> list[Finding]:

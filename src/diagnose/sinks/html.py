@@ -56,7 +56,8 @@ def _finding(finding: Finding, report: Report) -> str:
     code = f"<b>{finding.severity.value} {_escaped(finding.code)}</b>"
     title = f"{code} {_escaped(wording.place_and_steps(finding, report))}".rstrip()
     terms = "".join(
-        f"<dt>{label}</dt><dd>{_escaped(text)}</dd>" for label, text in wording.details(finding, report)
+        f"<dt>{label}</dt><dd>{_escaped(text)}</dd>"
+        for label, text in wording.details(finding, report)
     )
     return (
         f'<details{opened} style="border-color:{_COLOURS[finding.severity]}">'

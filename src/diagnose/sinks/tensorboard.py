@@ -98,7 +98,9 @@ class TensorBoardSink:
             write(*arguments)
         except Exception as error:
             self._broken = True
-            self._say(f"TensorBoard files are not written any more: {type(error).__name__}: {error}")
+            self._say(
+                f"TensorBoard files are not written any more: {type(error).__name__}: {error}"
+            )
 
     def _open(self) -> Any:
         """The writer, which is made the first time."""
@@ -130,7 +132,9 @@ class TensorBoardSink:
                 for row in np.flatnonzero(new.any(axis=1)):
                     step, columns = int(table.steps[row]), np.flatnonzero(new[row])
                     numbers = table.values[row, columns].tolist()
-                    self._add_values(dict(zip([tags[c] for c in columns], numbers, strict=True)), step)
+                    self._add_values(
+                        dict(zip([tags[c] for c in columns], numbers, strict=True)), step
+                    )
                     last[columns] = step
                 self._drawn[quantity, clock] = tags, last
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from diagnose.findings import Finding, Severity
@@ -104,7 +103,9 @@ class _Summary:
         text = wording.headline(self.report)
         if self.report.verdict == "healthy":
             text = f"healthy. {wording.watched(self.report)}"
-        self.labelled("diagnose:", text, label_style="bold", style=_VERDICT_STYLES[self.report.verdict])
+        self.labelled(
+            "diagnose:", text, label_style="bold", style=_VERDICT_STYLES[self.report.verdict]
+        )
 
     def finding(self, finding: Finding) -> None:
         """A finding in full."""
@@ -115,7 +116,9 @@ class _Summary:
         self.labelled("", finding.message)
         before = ""
         for label, text in wording.details(finding, self.report):
-            self.labelled(label if label != before else "", text, style="bold" if label == "try" else "")
+            self.labelled(
+                label if label != before else "", text, style="bold" if label == "try" else ""
+            )
             before = label
 
     def brief(self, finding: Finding) -> None:
@@ -131,7 +134,8 @@ class _Summary:
         """What was watched, at what cost, what was not, and where it is stored."""
         if self.report.verdict == "nothing-seen":
             self.labelled(
-                "", "Steps of torch.optim.Optimizer and its subclasses, in this process, are watched."
+                "",
+                "Steps of torch.optim.Optimizer and its subclasses, in this process, are watched.",
             )
         elif self.report.verdict != "healthy":
             self.labelled("watched", wording.watched(self.report))
@@ -143,12 +147,16 @@ class _Summary:
                 self.labelled("not run", f"{code}: {reason.removeprefix('not run: ')}")
         if self.report.run.directory is not None:
             # A path is for copying: never broken, not even where the line ends.
-            path = self.safe(_shortest(self.report.run.directory))
-            self.write(self.new_text(f"{'stored':<{MARGIN}}", style="dim").append(path, style="not dim"))
+            path = self.safe(wording.shortest_path(self.report.run.directory))
+            self.write(
+                self.new_text(f"{'stored':<{MARGIN}}", style="dim").append(path, style="not dim")
+            )
 
     # -- how it is laid out -------------------------------------------------------------------------
 
-    def labelled(self, label: str, text: str | Text, *, label_style: str = "dim", style: str = "") -> None:
+    def labelled(
+        self, label: str, text: str | Text, *, label_style: str = "dim", style: str = ""
+    ) -> None:
         """`text`, wrapped, to the right of its label; nothing if it is empty."""
         content = text if not isinstance(text, str) else self.new_text(self.safe(text), style=style)
         start = self.new_text(f"{label:<{MARGIN}}", style=label_style)
@@ -165,11 +173,3 @@ class _Summary:
 
     def safe(self, text: object) -> str:
         return wording.visible(text, self.console.encoding)
-
-
-def _shortest(path: Path) -> str:
-    """`path` from the current directory if it lies below, else as it is."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except (ValueError, OSError):
-        return str(path)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from diagnose.findings import Finding, Severity
@@ -124,17 +126,22 @@ def when(finding: Finding, report: Report) -> str:
     first, last = finding.first_step, finding.last_step
     if first is None:
         return ""
-    clocks = [optimizer.steps for optimizer in report.run.optimizers if optimizer.steps >= (last or first)]
+    clocks = [
+        optimizer.steps for optimizer in report.run.optimizers if optimizer.steps >= (last or first)
+    ]
     end = min(clocks, default=report.run.steps)
     if last is None or (last > first and last >= 0.9 * end):
         return f"since step {number(first)}"
-    return f"at step {number(first)}" if last == first else f"steps {number(first)} to {number(last)}"
+    return (
+        f"at step {number(first)}" if last == first else f"steps {number(first)} to {number(last)}"
+    )
 
 
 def where(finding: Finding) -> str:
     """The place, and how many others there are: "fc1 (train.py:12) and 3 more"."""
     others = _listed(finding.evidence.get(ALSO_AT))
-    place = visible(finding.where)
+    its = finding.where
+    place = visible(replace(its, file=shortest_path(its.file)) if its.file else its)
     if not others:
         return place
     return f"{place} and {len(others)} more" if place else counted(len(others), "place")
@@ -161,10 +168,18 @@ def details(finding: Finding, report: Report) -> Iterator[tuple[str, str]]:
     yield "more", f"diagnose explain {finding.code}"
 
 
+def shortest_path(path: str | Path) -> str:
+    """`path` as seen from the current directory if it lies below it, else as it is."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
+
+
 def evidence(finding: Finding) -> Iterator[tuple[str, str]]:
     """Names and values of the evidence, limits beside what they limit: ("dead share", "63 % (limit 50 %)").
 
-    A key ends with its unit (`_share`, `_s`, `_bytes`). A key that ends with `_limit` belongs to the key of
+    A key ends with its unit (`share`, `_s`, `_bytes`). A key that ends with `_limit` belongs to the key of
     that name, a key `limit` to the one before it.
     """
     shown: dict[str, list[str]] = {}
@@ -202,8 +217,8 @@ def _limited(key: str, earlier: list[str]) -> str | None:
 
 
 _UNITS: Final[Mapping[str, str]] = {
-    "_share": "%",
-    "_fraction": "%",
+    "share": "%",
+    "fraction": "%",
     "_s": "s",
     "_bytes": "bytes",
 }
@@ -270,7 +285,10 @@ def watched(report: Report) -> str:
     models = _some(run.models) or "no module"
     kinds = [optimizer.type for optimizer in run.optimizers]
     optimizers = _some(
-        [f"{kinds.count(kind)} {kind}" if kinds.count(kind) > 1 else kind for kind in _unique(kinds)]
+        [
+            f"{kinds.count(kind)} {kind}" if kinds.count(kind) > 1 else kind
+            for kind in _unique(kinds)
+        ]
     )
     subject = f"{models} with {optimizers}" if optimizers else models
     steps = f"{counted(run.steps, 'step')} ({number(run.sampled)} sampled)"

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from diagnose.history import Floats, History, Ints
+from diagnose.rules.optimizer._weights import stepped_by
 from diagnose.stats import curves
 
 START_VALUES: Final = (3, 10)
 """The start is the median of the first 1/30 of the values, but of at least 3 (one outlier cannot move it) and at
 most 10 (a network that learns has left its start after that)."""
+
+JUMP: Final = 5.0
+"""Standard deviations above the first loss from which on the next ones are not noise but damage."""
 
 LATE_SHARE: Final = 0.1
 """The late level is the median over the last tenth of the steps."""
@@ -32,11 +36,12 @@ SOME: Final = 0.1
 gains, or the initial disorder of the outputs: a classifier with 10 classes starts at 2.3 to 2.5 and comes
 down to ln 10 = 2.30 without having learned anything."""
 
-WILD_START: Final = 3.0
-"""Usual initialisations start below 1.5 ln K. A sum over 4 examples, hardly ever fewer, starts at 4 ln K."""
+PLAUSIBLE_START: Final = (0.9, 1.3)
+"""A classifier starts near ln K. If it does not, the number of outputs is not the number of classes, or the
+loss is a sum over the batch, or was scaled, or the model is trained already: then ln K means nothing."""
 
-AROUND_UNINFORMED: Final = (0.95, 1.3)
-"""Where the loss of an uninformed classifier lies: unequal classes lower it, noise of the outputs raises it."""
+AROUND_UNINFORMED: Final = (0.97, 1.1)
+"""Where the loss of a classifier ends that only guesses: unequal classes lower it, noise of the outputs raises it."""
 
 _CROSS_ENTROPY: Final = ("NllLoss",)
 _BINARY: Final = ("BinaryCrossEntropy",)
@@ -51,7 +56,8 @@ class Course:
         streams: the streams that it is made of; if there are several, it is their sum.
         steps, values: shape (T,), T may be 0.
         broke_at: the first step with a non-finite loss, if there is one.
-        uninformed: loss of a model that knows nothing about the input, where the loss function tells: ln K.
+        uninformed: loss of a model that knows nothing about the input, where it can be told: ln K.
+        informed: whether the loss function tells that the model knew something from the start.
     """
 
     optimizer: str
@@ -60,6 +66,7 @@ class Course:
     values: Floats
     broke_at: int | None = None
     uninformed: float | None = None
+    informed: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
@@ -87,8 +94,15 @@ class Course:
 
     @functools.cached_property
     def start(self) -> float:
-        """The level at the beginning; NaN if there are no values."""
-        return float(np.median(self._opening)) if len(self) else math.nan
+        """The level at the beginning; NaN if there are no values.
+
+        The first loss is the only one that no step has touched. Where the next ones jump far above it, it alone
+        tells where the run began.
+        """
+        if not len(self):
+            return math.nan
+        first, opening = float(self.values[0]), float(np.median(self._opening))
+        return first if opening - first > JUMP * self.noise > 0 else opening
 
     @functools.cached_property
     def late(self) -> float:
@@ -107,23 +121,15 @@ class Course:
 
     @functools.cached_property
     def noise(self) -> float:
-        """Standard deviation of one value around the curve; 0 where it cannot be told."""
-        value = curves.noise(self.values)
-        return value if math.isfinite(value) else 0.0
+        """Standard deviation of one value around the curve, in the calmer half; 0 where it cannot be told."""
+        middle = len(self) // 2
+        halves = (self.values[:middle], self.values[middle:]) if middle > 2 else (self.values,)
+        return min((n for n in map(curves.noise, halves) if math.isfinite(n)), default=0.0)
 
     @property
     def reference(self) -> float:
-        """What a model that learned nothing would show: the start, or ln K where that is lower.
-
-        A start far above ln K is either a summed loss, for which ln K means nothing, or a network whose first
-        outputs were wild; if it ends at ln K, it was the latter.
-        """
-        if self.uninformed is None or self.start <= self.uninformed:
-            return self.start
-        low, high = (share * self.uninformed for share in AROUND_UNINFORMED)
-        if self.start <= WILD_START * self.uninformed or low <= self.late <= high:
-            return self.uninformed
-        return self.start
+        """What a model that learned nothing would show: the start, or ln K where that is lower."""
+        return self.start if self.uninformed is None else min(self.start, self.uninformed)
 
     @property
     def anchored(self) -> bool:
@@ -170,16 +176,21 @@ def courses(history: History, optimizer: str) -> list[Course]:
         steps = series[group[0]].steps
         total = np.sum([series[name].values for name in group], axis=0)
         finite = curves.finite_prefix(total)
-        found.append(
-            Course(
-                optimizer,
-                tuple(group),
-                steps[:finite],
-                total[:finite],
-                int(steps[finite]) if finite < len(steps) else None,
-                _uninformed(history, group),
-            )
+        course = Course(
+            optimizer,
+            tuple(group),
+            steps[:finite],
+            total[:finite],
+            int(steps[finite]) if finite < len(steps) else None,
         )
+        guess = _guessing_level(history, optimizer, group)
+        if guess is not None and len(course):
+            course = replace(
+                course,
+                uninformed=guess if _tells(course, guess) else None,
+                informed=course.start < PLAUSIBLE_START[0] * guess,
+            )
+        found.append(course)
     return sorted(found, key=lambda course: (-len(course), course.streams))
 
 
@@ -190,21 +201,26 @@ def main_course(history: History, optimizer: str) -> Course | None:
 
 
 def opponents(history: History, optimizer: str) -> list[str]:
-    """Optimizers that are stepped over the same steps and with a loss of their own.
+    """Optimizers of other parameters that are stepped over the same steps and with a loss of their own.
 
     They may play against each other, as in a GAN, so that a loss that rises or stays says nothing. (They may also
-    be independent: the history does not tell.)
+    be independent, or have been used one after the other: each has its own clock, so the history does not tell.)
     """
-    own = _span(history, optimizer)
-    if own is None:
+    own, parameters = _span(history, optimizer), set(stepped_by(history, optimizer))
+    if own is None or not parameters:
         return []
     found = []
     for other in history.optimizers:
         span = _span(history, other) if other != optimizer else None
         if span is None:
             continue
+        others = set(stepped_by(history, other))
         shared = min(own[1], span[1]) - max(own[0], span[0])
-        if shared > 0.5 * min(own[1] - own[0], span[1] - span[0]):
+        if (
+            others
+            and not parameters & others
+            and shared > 0.5 * min(own[1] - own[0], span[1] - span[0])
+        ):
             found.append(other)
     return found
 
@@ -220,11 +236,14 @@ def learned(history: History, optimizer: str, share: float = SOME) -> bool | Non
     return False
 
 
-def continues_another(history: History, course: Course) -> bool:
-    """Whether an earlier training of this run had brought its loss down to where this one begins.
+def already_trained(history: History, course: Course) -> bool:
+    """Whether the model had learned before this course began: a fine-tune, a resumed run, a last phase.
 
-    Then a loss that stays where it is has probably converged: a fine-tune, a resumed run, a last phase.
+    Then a loss that stays where it is has probably converged. It shows in a loss far below that of guessing, or in
+    an earlier training of this run that had brought its own loss down to where this one begins.
     """
+    if course.informed:
+        return True
     for other in history.optimizers:
         for earlier in courses(history, other) if other != course.optimizer else []:
             if earlier.fell() and course.start < 0.5 * (earlier.start + earlier.late):
@@ -254,16 +273,13 @@ def horizon(history: History, optimizer: str) -> float:
     broken = curves.trailing_run(~np.isfinite(norms.values))
     if broken < len(norms):
         steps.append(int(norms.steps[broken]))
-    table = history.table("param_rms")
-    if table is not None:
-        own = [
-            column
-            for column, name in enumerate(table.scopes)
-            if name in history.parameters and optimizer in history.parameters[name].optimizers
-        ]
-        rows = np.flatnonzero(np.isinf(table.values[:, own]).any(axis=1))
-        if len(rows):
-            steps.append(int(table.steps[rows[0]]))
+    own = set(stepped_by(history, optimizer))
+    for clock, table in history.tables("param_rms"):
+        if clock == optimizer:
+            columns = [column for column, name in enumerate(table.scopes) if name in own]
+            rows = np.flatnonzero(np.isinf(table.values[:, columns]).any(axis=1))
+            if len(rows):
+                steps.append(int(table.steps[rows[0]]))
     return min(steps)
 
 
@@ -279,14 +295,33 @@ def _span(history: History, optimizer: str) -> tuple[int, int] | None:
     return min(int(c.steps[0]) for c in found), max(int(c.steps[-1]) for c in found)
 
 
-def _uninformed(history: History, streams: list[str]) -> float | None:
+def _guessing_level(history: History, optimizer: str, streams: list[str]) -> float | None:
+    """ln K where the loss is a cross-entropy over K classes, as far as can be known; else None."""
     if len(streams) != 1:
         return None
     grad_fn = history.losses[streams[0]].grad_fn
     if grad_fn.startswith(_BINARY):
         return math.log(2)
-    if grad_fn.startswith(_CROSS_ENTROPY):
-        classes = {facts.units for facts in history.layers.values() if facts.role == "output"}
-        if len(classes) == 1 and (k := classes.pop()) >= 2:
-            return math.log(k)
+    if grad_fn.startswith(_CROSS_ENTROPY) and (classes := _outputs(history, optimizer)) >= 2:
+        return math.log(classes)
     return None
+
+
+def _tells(course: Course, guess: float) -> bool:
+    """Whether the course began or ended where guessing lies, so that the number of classes is probably right."""
+    began = PLAUSIBLE_START[0] * guess <= course.start <= PLAUSIBLE_START[1] * guess
+    low, high = (share * guess for share in AROUND_UNINFORMED)
+    # Outputs that were wild at first, and ended where guessing lies.
+    return began or (course.start > guess and low <= course.late <= high)
+
+
+def _outputs(history: History, optimizer: str) -> int:
+    """Number of outputs of the last module to run that `optimizer` trains; 0 if it is not known."""
+    ran = [history.parameters[name] for name in stepped_by(history, optimizer)]
+    last = max((facts.order for facts in ran if facts.order is not None), default=None)
+    widths = (
+        {facts.shape[0] for facts in ran if facts.order == last and facts.shape}
+        if last is not None
+        else set()
+    )
+    return widths.pop() if len(widths) == 1 else 0

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from diagnose.history import Floats, History, Ints, ParameterFacts, Quantity
+from diagnose.history import Floats, History, Ints, ParameterFacts, Quantity, Series
 from diagnose.stats import ratios
 
 FULL_SIZE: Final = 0.1
@@ -30,8 +30,9 @@ class Weights:
         sizes: shape (P,), their elements.
         steps: shape (T,).
         ratios: shape (T, P), rms(update) / rms(parameter).
-        gradients: shape (T, P), rms(gradient) / rms(parameter), before the update.
-        rms: shape (T, P), after the update.
+        grown: shape (T, P), the same, but NaN while a weight is still smaller than FULL_SIZE / sqrt(fan-in).
+        gradients: shape (T, P), rms(gradient) / rms(parameter), both before the update.
+        rms: shape (T, P), before the update.
     """
 
     optimizer: str
@@ -39,6 +40,7 @@ class Weights:
     sizes: Floats
     steps: Ints
     ratios: Floats
+    grown: Floats
     gradients: Floats
     rms: Floats
 
@@ -46,8 +48,12 @@ class Weights:
         return len(self.names)
 
     def bulk(self, values: Floats) -> Floats:
-        """What at least half of all elements reach in each row: shape (T,); NaN if too few are observed."""
-        return ratios.bulk(values, self.sizes)
+        """What at least half of all elements reach in each row: shape (T,); NaN if too few are observed.
+
+        Weights of which `values`, shape (T, P), holds nothing at all are left out.
+        """
+        seen = ~np.isnan(values).all(axis=0)
+        return ratios.bulk(values[:, seen], self.sizes[seen])
 
 
 def is_weight(facts: ParameterFacts) -> bool:
@@ -55,37 +61,63 @@ def is_weight(facts: ParameterFacts) -> bool:
     return len(facts.shape) >= 2 and facts.size >= 2 and "Embedding" not in facts.module_type
 
 
+def stepped_by(history: History, optimizer: str) -> list[str]:
+    """The parameters that `optimizer` was seen to step, or is known to hold."""
+    seen = [
+        name
+        for quantity in ("param_rms", "update_rms")
+        for clock, table in history.tables(quantity)
+        if clock == optimizer
+        for name in table.scopes
+    ]
+    held = [name for name, facts in history.parameters.items() if optimizer in facts.optimizers]
+    return [name for name in dict.fromkeys((*seen, *held)) if name in history.parameters]
+
+
 def weights(history: History, optimizer: str, *, before: float) -> Weights:
     """The weights of `optimizer` at the sampled steps below `before`; other parameters if it has no weights."""
-    updated = set(history.scopes("update_rms"))
+    rows: dict[Quantity, dict[str, Series]] = {
+        quantity: _own_series(history, quantity, optimizer)
+        for quantity in ("update_rms", "update_ratio", "param_rms", "grad_rms")
+    }
     own = {
-        name: facts
-        for name, facts in history.parameters.items()
-        if optimizer in facts.optimizers and name in updated
+        name: history.parameters[name]
+        for name in stepped_by(history, optimizer)
+        if name in rows["update_rms"]
     }
     chosen = {name: facts for name, facts in own.items() if is_weight(facts)} or own
-    names = sorted(chosen, key=lambda name: (_rank(chosen[name]), name))
-    steps = _steps(history, names)
+    names = sorted(chosen, key=lambda name: (*_rank(chosen[name]), name))
+    steps = _steps([rows["update_rms"][name] for name in names])
     steps = steps[steps < before]
-    update = _values(history, "update_rms", names, steps)
-    ratio = _values(history, "update_ratio", names, steps)
-    after = _values(history, "param_rms", names, steps)
-    gradient = _values(history, "grad_rms", names, steps)
+    update, ratio, size, gradient = (
+        _values([series.get(name) for name in names], steps) for series in rows.values()
+    )
+    ratio = np.where(np.isfinite(ratio), ratio, np.nan)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        size_before = np.where(ratio > 0, update / ratio, after)
+        # Where there is an update, the size that it was measured against is the one to compare with.
+        size = np.where(ratio > 0, update / ratio, size)
         full_size = np.array([FULL_SIZE / np.sqrt(_fan_in(chosen[name])) for name in names])
-        # What is not finite for once (a step that GradScaler skipped) was not observed.
-        usable = (size_before >= full_size) & np.isfinite(after)
-        relative_gradient = gradient / size_before
+        relative_gradient = gradient / size
+    size = np.where(np.isfinite(size), size, np.nan)
     return Weights(
         optimizer,
         tuple(names),
         np.array([chosen[name].size for name in names], dtype=np.float64),
         steps,
-        np.where(usable & np.isfinite(ratio), ratio, np.nan),
+        ratio,
+        np.where(size >= full_size, ratio, np.nan),
         np.where(np.isfinite(relative_gradient), relative_gradient, np.nan),
-        np.where(np.isfinite(after), after, np.nan),
+        size,
     )
+
+
+def _own_series(history: History, quantity: Quantity, optimizer: str) -> dict[str, Series]:
+    """By parameter, what was recorded at the steps of this optimizer."""
+    found = {}
+    for clock, table in history.tables(quantity):
+        if clock == optimizer:
+            found.update({name: table.series(name) for name in table.scopes})
+    return found
 
 
 def _rank(facts: ParameterFacts) -> tuple[bool, int]:
@@ -96,24 +128,18 @@ def _fan_in(facts: ParameterFacts) -> int:
     return int(np.prod(facts.shape[1:], dtype=np.int64)) or 1
 
 
-def _steps(history: History, names: list[str]) -> Ints:
-    table = history.table("update_rms")
-    if table is None or not names:
-        return np.zeros(0, dtype=np.int64)
-    observed = ~np.isnan(table.values[:, [table.scopes.index(name) for name in names]]).all(axis=1)
-    return table.steps[observed]
+def _steps(series: list[Series]) -> Ints:
+    every = [s.steps for s in series]
+    return np.unique(np.concatenate(every)) if every else np.zeros(0, dtype=np.int64)
 
 
-def _values(history: History, quantity: Quantity, names: list[str], steps: Ints) -> Floats:
-    """Shape (len(steps), len(names)); NaN where nothing was recorded."""
-    values = np.full((len(steps), len(names)), np.nan)
-    table = history.table(quantity)
-    if table is None or not len(steps) or not len(table.steps):
-        return values
-    scopes = {name: column for column, name in enumerate(table.scopes)}
-    rows = np.minimum(np.searchsorted(table.steps, steps), len(table.steps) - 1)
-    same = table.steps[rows] == steps
-    for column, name in enumerate(names):
-        if name in scopes:
-            values[same, column] = table.values[rows[same], scopes[name]]
+def _values(series: list[Series | None], steps: Ints) -> Floats:
+    """Shape (len(steps), len(series)); NaN where nothing was recorded."""
+    values = np.full((len(steps), len(series)), np.nan)
+    for column, one in enumerate(series):
+        if one is not None and len(one):
+            rows = np.searchsorted(steps, one.steps)
+            inside = rows < len(steps)
+            inside[inside] = steps[rows[inside]] == one.steps[inside]
+            values[rows[inside], column] = one.values[inside]
     return values

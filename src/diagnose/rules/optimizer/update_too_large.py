@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from diagnose.findings import Finding, Location, Severity
-from diagnose.history import History
+from diagnose.history import Floats, History
 from diagnose.rules._base import rule
-from diagnose.rules.loss._course import Course, courses, horizon, main_course
+from diagnose.rules.loss._course import Course, courses, horizon, main_course, opponents
 from diagnose.rules.optimizer._weights import Weights, weights
 from diagnose.stats.curves import longest_run
 
@@ -29,6 +29,7 @@ def update_too_large(
     overwriting: float = 1.0,
     unlearned: float = 0.8,
     jump: float = 1.5,
+    recovered: float = 0.1,
 ) -> Iterator[Finding]:
     """The optimizer changes the weights by a large share of their own size, and training suffers.
 
@@ -42,7 +43,8 @@ def update_too_large(
 
     It speaks only if the loss shows harm. For the first limit: the loss became non-finite, kept more than
     `unlearned` = 80 % of its start, or ended above its start. For the second, more telling one: it kept more than
-    half, or jumped to `jump` = 1.5 times its start; without harm, the second limit gives an `info`.
+    half, or it jumped to `jump` = 1.5 times its start and kept more than `recovered` = 10 %; without harm, the
+    second limit gives an `info`.
     ## Why it matters
     Gradient descent trusts a straight line. After a step of 10 % of the weights that line no longer holds: the
     step overshoots, the initialisation is lost, ReLU units are thrown to where they never fire again and tanh
@@ -67,17 +69,23 @@ def update_too_large(
         own = weights(history, optimizer, before=until)
         if course is None or not len(course) or not len(own.steps):
             continue
-        ratio = own.bulk(own.ratios)
+        ratio = own.bulk(own.grown)
         found = _burst(own, ratio, overwriting) or _persistent(own, ratio, limit, patience, until)
         if found is None:
             continue
         harmed = (
             until < math.inf
             or not _keeps_learning(history, optimizer, 0.5 if found.overwrites else unlearned)
-            or (found.overwrites and _peak(course, found) >= jump * course.start)
+            or (
+                found.overwrites
+                and _peak(course, found) >= jump * course.start
+                and not _keeps_learning(history, optimizer, recovered)
+            )
         )
         if harmed or found.overwrites:
-            yield _finding(own, course, found, limit=overwriting if found.overwrites else limit, harmed=harmed)
+            yield _finding(
+                own, course, found, limit=overwriting if found.overwrites else limit, harmed=harmed
+            )
 
 
 @dataclass(frozen=True)
@@ -90,30 +98,33 @@ class _Stretch:
     overwrites: bool
 
 
-def _burst(own: Weights, ratio: np.ndarray[tuple[int], np.dtype[np.float64]], limit: float) -> _Stretch | None:
+def _burst(own: Weights, ratio: Floats, limit: float) -> _Stretch | None:
     above = np.flatnonzero(ratio >= limit)
     if not len(above):
         return None
-    return _Stretch(int(own.steps[above[0]]), int(own.steps[above[-1]]), float(np.nanmax(ratio)), True)
+    return _Stretch(
+        int(own.steps[above[0]]), int(own.steps[above[-1]]), float(np.nanmax(ratio)), True
+    )
 
 
 def _persistent(
-    own: Weights,
-    ratio: np.ndarray[tuple[int], np.dtype[np.float64]],
-    limit: float,
-    patience: int,
-    until: float,
+    own: Weights, ratio: Floats, limit: float, patience: int, until: float
 ) -> _Stretch | None:
     begin, end = longest_run(ratio > limit)
     ends_broken = until < math.inf and end == len(ratio) and end - begin >= 2
     if end - begin < patience and not ends_broken:
         return None
-    return _Stretch(int(own.steps[begin]), int(own.steps[end - 1]), float(ratio[begin:end].min()), False)
+    return _Stretch(
+        int(own.steps[begin]), int(own.steps[end - 1]), float(ratio[begin:end].min()), False
+    )
 
 
 def _keeps_learning(history: History, optimizer: str, share: float) -> bool:
-    """Whether some loss of the optimizer ends below `share` of what it would be without learning."""
-    return any(
+    """Whether some loss of the optimizer ends below `share` of what it would be without learning.
+
+    True where the loss cannot tell, because another optimizer plays against this one.
+    """
+    return bool(opponents(history, optimizer)) or any(
         course.keeps(1 - share) if course.anchored else course.fell()
         for course in courses(history, optimizer)
     )
@@ -125,9 +136,11 @@ def _peak(course: Course, stretch: _Stretch) -> float:
     return float(after.max()) if len(after) else -math.inf
 
 
-def _finding(own: Weights, course: Course, found: _Stretch, *, limit: float, harmed: bool) -> Finding:
+def _finding(
+    own: Weights, course: Course, found: _Stretch, *, limit: float, harmed: bool
+) -> Finding:
     during = (own.steps >= found.first) & (own.steps <= found.last)
-    at = np.nanargmax(np.where(np.isnan(own.ratios[during]), -1, own.ratios[during]).max(axis=0))
+    at = np.nanargmax(np.where(np.isnan(own.grown[during]), -1, own.grown[during]).max(axis=0))
     growth = own.rms[during][-1, at] / max(own.rms[0, at], np.finfo(float).tiny)
     share = f"{found.ratio:.2g} times" if found.ratio >= 1 else f"{100 * found.ratio:.0f} % of"
     how = "a single step changed" if found.overwrites else "step after step changed"

@@ -1,0 +1,81 @@
+"""Which steps are sampled, and what that costs."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diagnose.schedule import (
+    ALLOWANCE_S,
+    DENSE_STEPS,
+    BudgetSteps,
+    EveryStep,
+    Schedule,
+    SeededSteps,
+)
+
+
+def simulate(
+    schedule: Schedule, steps: int, *, step_s: float, cost_s: float
+) -> tuple[list[int], float, float]:
+    """The sampled steps, our seconds and all seconds of a run whose steps and samples take constant times."""
+    sampled, own_s, wall_s = [], 0.0, 0.0
+    for step in range(1, steps + 1):
+        wants = schedule.wants(step)
+        if wants:
+            sampled.append(step)
+        own_s += cost_s * wants
+        wall_s += step_s + cost_s * wants
+        schedule.spent(own_s=own_s, wall_s=wall_s, sampled=wants)
+    return sampled, own_s, wall_s
+
+
+@given(step_s=st.floats(1e-4, 1.0), cost_s=st.floats(1e-4, 1.0), budget=st.floats(0.001, 1.0))
+def test_the_budget_is_kept(step_s: float, cost_s: float, budget: float) -> None:
+    sampled, own_s, wall_s = simulate(BudgetSteps(budget), 2000, step_s=step_s, cost_s=cost_s)
+    start_s = DENSE_STEPS * cost_s
+    assert own_s - start_s <= budget * (wall_s - own_s) + ALLOWANCE_S + cost_s
+    assert sampled[:DENSE_STEPS] == list(range(1, DENSE_STEPS + 1))
+
+
+@given(step_s=st.floats(1e-4, 0.1))
+def test_a_short_run_is_seen_from_start_to_end(step_s: float) -> None:
+    sampled, _, _ = simulate(BudgetSteps(0.02), 500, step_s=step_s, cost_s=2e-3)
+    assert len(sampled) >= 30
+    assert sampled[-1] >= 400
+    gaps = [b - a for a, b in zip(sampled, sampled[1:], strict=False)]
+    assert max(gaps) <= 0.2 * 500
+
+
+def test_long_steps_leave_room_for_many_samples() -> None:
+    sampled, _, _ = simulate(BudgetSteps(0.02), 1000, step_s=1.0, cost_s=1e-3)
+    assert len(sampled) >= 450
+
+
+def test_an_alarm_is_answered_at_once_but_not_for_ever() -> None:
+    schedule = BudgetSteps(0.001)
+    simulate(schedule, 1000, step_s=1e-4, cost_s=1.0)
+    schedule.alarm(1000)
+    assert [schedule.wants(step) for step in range(1001, 1006)] == [True, True, True, False, False]
+    schedule.alarm(1006)
+    assert not schedule.wants(1007)
+
+
+def test_turn_taking_optimizers_are_all_met() -> None:
+    sampled, _, _ = simulate(BudgetSteps(0.02, companions=2), 4000, step_s=0.01, cost_s=1e-3)
+    late = [step for step in sampled if step > 100]
+    assert {step % 2 for step in late} == {0, 1}
+    assert 0.4 < sum(step % 2 for step in late) / len(late) < 0.6
+
+
+@given(seed=st.integers(0, 1000))
+def test_seeded_steps_are_the_same_everywhere(seed: int) -> None:
+    one, _, _ = simulate(SeededSteps(seed), 3000, step_s=1.0, cost_s=1.0)
+    two, _, _ = simulate(SeededSteps(seed), 3000, step_s=1e-5, cost_s=9.0)
+    assert one == two
+    assert one[: DENSE_STEPS - 1] == list(range(1, DENSE_STEPS))
+    assert 40 <= len(one) <= 90
+
+
+def test_every_step() -> None:
+    assert all(EveryStep().wants(step) for step in range(1, 100))
