@@ -274,3 +274,28 @@ def test_switched_off(tmp_path: Path) -> None:
     off = run(tmp_path, path.name, env={**os.environ, "DIAGNOSE": "0"})
     assert (off.returncode, off.stderr) == (0, "")
     assert not (tmp_path / "diagnose-runs").exists()
+
+
+def test_a_failure_inside_of_the_forward_has_the_frames_of_its_own_run(tmp_path: Path) -> None:
+    """Under the mode a Python function of torch stands in the traceback twice; what is ours goes."""
+    body = "F.mse_loss(model(torch.randn(3, 4)), torch.randn(5, 7), reduction='no such')\n"
+    path = script(tmp_path, body)
+    plain, watched = run(tmp_path, path.name, command=()), run(tmp_path, path.name)
+    assert watched.returncode == plain.returncode == 1
+    assert plain.stderr in watched.stderr
+
+
+def test_warnings_name_the_line_that_they_name_without_us(tmp_path: Path) -> None:
+    """From torch's Python code (stacklevel 2) and from its C++ code (the innermost Python frame)."""
+    body = (
+        "for _ in range(2):\n"
+        "    optimizer.zero_grad()\n"
+        "    F.mse_loss(model(torch.randn(3, 4)), torch.randn(1, 2)).backward()\n"
+        "    nn.MSELoss()(model(torch.randn(3, 4)), torch.randn(1, 2))\n"
+        "    optimizer.step()\n"
+        "float(next(model.parameters()).sum())\n"
+    )
+    path = script(tmp_path, body)
+    plain, watched = run(tmp_path, path.name, command=()), run(tmp_path, path.name)
+    assert "UserWarning" in plain.stderr
+    assert watched.stderr.startswith(plain.stderr)

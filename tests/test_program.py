@@ -90,9 +90,7 @@ class Runner:
         self, command: Sequence[str], *, plain: bool, flags: Sequence[str] = (), **env: str
     ) -> subprocess.Popen[str]:
         self.journal.write_text("")
-        inherited = {
-            name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
-        }
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         return subprocess.Popen(
             [sys.executable, *flags, *([] if plain else [str(self.launcher)]), *command],
             cwd=self.folder,
@@ -186,13 +184,9 @@ SELF = """
 
 CASES = {
     "self": script("finished", SELF, "a", "-b", ""),
-    "self-in-folder": Case(
-        "finished", {"sub/program.py": SELF}, ("./sub/../sub/program.py", "--", "x")
-    ),
+    "self-in-folder": Case("finished", {"sub/program.py": SELF}, ("./sub/../sub/program.py", "--", "x")),
     "self-module": Case("finished", {"program.py": SELF}, ("-m", "program", "a")),
-    "self-package": Case(
-        "finished", {"pack/__init__.py": "", "pack/__main__.py": SELF}, ("-m", "pack")
-    ),
+    "self-package": Case("finished", {"pack/__init__.py": "", "pack/__main__.py": SELF}, ("-m", "pack")),
     "self-container": Case("finished", {"app/__main__.py": SELF}, ("app", "a")),
     "relative-imports": Case(
         "finished",
@@ -229,12 +223,8 @@ CASES = {
         f(0)
         """,
     ),
-    "exception-in-module": Case(
-        "exception", {"program.py": "def f(): {}['x']\nf()"}, ("-m", "program")
-    ),
-    "exception-in-parent": Case(
-        "exception", {"pack/__init__.py": "1 / 0", "pack/run.py": ""}, ("-m", "pack.run")
-    ),
+    "exception-in-module": Case("exception", {"program.py": "def f(): {}['x']\nf()"}, ("-m", "program")),
+    "exception-in-parent": Case("exception", {"pack/__init__.py": "1 / 0", "pack/run.py": ""}, ("-m", "pack.run")),
     "exception-chained": script(
         "exception",
         """
@@ -264,9 +254,7 @@ CASES = {
         raise ExceptionGroup("several", errors)
         """,
     ),
-    "exception-imported": script(
-        "exception", "import other", **{"other.py": "\n\nraise OSError(2, 'x')\n"}
-    ),
+    "exception-imported": script("exception", "import other", **{"other.py": "\n\nraise OSError(2, 'x')\n"}),
     "exception-base": script("exception", "class Stop(BaseException): pass\nraise Stop('now')"),
     "interrupt-subclass": script("exception", "class Mine(KeyboardInterrupt): pass\nraise Mine"),
     "syntax-error": script("exception", "print(1)\ndef f(:\n    pass\n"),
@@ -283,9 +271,7 @@ CASES = {
         print(f.__annotations__, typing.get_type_hints(f), f.__code__.co_flags & 0x1000000)
         """,
     ),
-    "future-own": script(
-        "finished", "from __future__ import annotations\nx: no = 1\nprint(__annotations__)"
-    ),
+    "future-own": script("finished", "from __future__ import annotations\nx: no = 1\nprint(__annotations__)"),
     "assert": script("exception", "assert __debug__ is False"),
     "excepthook": script(
         "exception",
@@ -329,26 +315,23 @@ CASES = {
         raise KeyboardInterrupt("stop")
         """,
     ),
-    "interrupt-in-module": Case(
-        "interrupt", {"program.py": "raise KeyboardInterrupt"}, ("-m", "program")
-    ),
+    "interrupt-in-module": Case("interrupt", {"program.py": "raise KeyboardInterrupt"}, ("-m", "program")),
     "interrupt-excepthook-exits": script(
         "interrupt", "import sys\nsys.excepthook = lambda *e: sys.exit(9)\nraise KeyboardInterrupt"
     ),
     "atexit": script(
         "finished",
         """
-        import atexit, pickle, sys
+        import _signal, atexit, pickle, signal
         class Thing: pass
         @atexit.register
         def last():
             thing = pickle.loads(pickle.dumps(Thing()))
             print("atexit", type(thing) is Thing, "__file__" in globals(), "__cached__" in globals())
+            print(type(_signal.getsignal(signal.SIGTERM)))
         """,
     ),
-    "atexit-after-exit": script(
-        "exit", "import atexit\natexit.register(lambda: print(__file__))\nraise SystemExit(2)"
-    ),
+    "atexit-after-exit": script("exit", "import atexit\natexit.register(lambda: print(__file__))\nraise SystemExit(2)"),
     "atexit-fails": script("finished", "import atexit\natexit.register(lambda: 1 / 0)"),
     "finalizers": script(
         "finished",
@@ -503,9 +486,7 @@ CASES = {
         )
         for name in ("random", "queue", "profile", "json", "html", "diagnose")
     },
-    "named-module": Case(
-        "finished", {"queue.py": "print(__name__, __spec__.name)"}, ("-m", "queue")
-    ),
+    "named-module": Case("finished", {"queue.py": "print(__name__, __spec__.name)"}, ("-m", "queue")),
     # A small package stands in for torch where only the import matters.
     "torch": script(
         "attach finished",
@@ -531,9 +512,7 @@ CASES = {
         **{"torch.py": "1 / 0"},
     ),
     "torch-fails": script("exception", "import torch", **{"torch.py": "def f():\n    1 / 0\nf()"}),
-    "torch-import-error": script(
-        "exception", "import torch", **{"torch.py": "import no_such_module"}
-    ),
+    "torch-import-error": script("exception", "import torch", **{"torch.py": "import no_such_module"}),
     "torch-syntax-error": script("exception", "import torch", **{"torch.py": "x = = 1"}),
     "torch-second-try": script(
         "attach finished",
@@ -549,9 +528,7 @@ CASES = {
         import os
         os.remove("ready")
         """,
-        **{
-            "torch.py": "import os\nif not os.path.exists('ready'):\n    raise ImportError('try again')\n"
-        },
+        **{"torch.py": "import os\nif not os.path.exists('ready'):\n    raise ImportError('try again')\n"},
     ),
     "torch-warns": script(
         "attach finished",
@@ -585,6 +562,7 @@ CASES = {
 }
 # What a launcher may well have loaded by the time that it runs the program.
 LOADED_BEFORE = "import argparse, calendar, html, json, profile, queue, random, runpy, statistics"
+SHADOWED = [name for name in CASES if name.startswith(("shadow", "named"))]
 STRICT = ("-W", "error", "-X", "dev", "-O", "-u")
 
 
@@ -594,9 +572,7 @@ def test_same_as_plain_python(name: str, flags: tuple[str, ...], runner: Runner)
     case = CASES[name]
     runner.write(case.files)
     plain = runner.plain(*case.command, flags=flags)
-    ours = runner.ours(
-        *case.command, flags=flags, TEST_BEFORE=LOADED_BEFORE if "named" in name else ""
-    )
+    ours = runner.ours(*case.command, flags=flags, TEST_BEFORE=LOADED_BEFORE if "named" in name else "")
     assert_same(ours, plain)
     if not flags:  # which make exceptions of warnings, and nothing of assertions
         assert ours.journal == case.ending.split()
@@ -735,9 +711,7 @@ FAKE_TORCH = {"torch.py": "print('torch')"}
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 3, -signal.SIGTERM),
     ],
 )
-def test_verdict_counts_where_the_program_succeeds(
-    text: str, verdict: int | None, code: int, runner: Runner
-) -> None:
+def test_verdict_counts_where_the_program_succeeds(text: str, verdict: int | None, code: int, runner: Runner) -> None:
     runner.write({"program.py": text})
     assert runner.ours("program.py", TEST_CONCLUDE=f"verdict = {verdict}").code == code
 
@@ -773,9 +747,7 @@ def test_attach_when_the_import_is_done(runner: Runner) -> None:
 def test_attach_at_once_if_torch_is_there(runner: Runner) -> None:
     runner.write({"program.py": "print('program')"})
     before = "import types; sys.modules['torch'] = types.ModuleType('torch')"
-    result = runner.ours(
-        "program.py", TEST_BEFORE=before, TEST_ATTACH="import sys; print(sys.argv)"
-    )
+    result = runner.ours("program.py", TEST_BEFORE=before, TEST_ATTACH="import sys; print(sys.argv)")
     assert result.out == "['program.py']\nprogram\n"
     assert result.journal == ["attach", "finished"]
 
@@ -808,9 +780,7 @@ def test_conclude_sees_the_program(runner: Runner) -> None:
 WATCHED_IMPORTS = "import sys, json, statistics, html; print(json.dumps([1]), html.escape('<'))"
 
 
-@pytest.mark.parametrize(
-    "imported", ["", "import json, html; x = json, html", "import sys; sys.path.append('lib')"]
-)
+@pytest.mark.parametrize("imported", ["", "import json, html; x = json, html", "import sys; sys.path.append('lib')"])
 def test_own_imports_find_the_standard_library(imported: str, runner: Runner) -> None:
     text = f"""
         import sys
@@ -869,6 +839,14 @@ def test_own_imports_nest_and_survive_exceptions(runner: Runner) -> None:
     assert (result.code, result.err) == (0, "")
 
 
+def test_built_in_modules_are_not_taken_away(runner: Runner) -> None:
+    """The path is not asked for them, so that a file of their name in the program's folder means nothing."""
+    runner.write({"program.py": "import itertools, sys; print(itertools is sys.ours)", "itertools.py": "1 / 0"})
+    before = "import itertools, sys; sys.ours = itertools"
+    result = runner.ours("program.py", TEST_BEFORE=before)
+    assert (result.code, result.out, result.err) == (0, "True\n", "")
+
+
 def test_own_imports_leave_other_modules_of_the_program_alone(runner: Runner) -> None:
     """What runs meanwhile, a thread or an unpickling, finds its classes."""
     text = """
@@ -901,9 +879,7 @@ SIGNAL_ITSELF = """
 
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("command", [("program.py",), ("-m", "program")], ids=["script", "module"])
-def test_signal_ends_the_program_as_always(
-    number: signal.Signals, command: tuple[str, ...], runner: Runner
-) -> None:
+def test_signal_ends_the_program_as_always(number: signal.Signals, command: tuple[str, ...], runner: Runner) -> None:
     runner.write({"program.py": SIGNAL_ITSELF})
     ours = runner.ours(*command, str(int(number)))
     assert_same(ours, runner.plain(*command, str(int(number))))
@@ -1015,9 +991,7 @@ def test_interrupt_while_waiting_for_threads(runner: Runner) -> None:
 
 
 def test_nohup(runner: Runner) -> None:
-    runner.write(
-        {"program.py": "import os, signal; os.kill(os.getpid(), signal.SIGHUP); print('end')"}
-    )
+    runner.write({"program.py": "import os, signal; os.kill(os.getpid(), signal.SIGHUP); print('end')"})
     before = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
     result = runner.ours("program.py", TEST_BEFORE=before)
     assert (result.code, result.out, result.journal) == (0, "end\n", ["finished"])
@@ -1089,9 +1063,7 @@ POOL = """
 """
 
 
-@pytest.mark.parametrize(
-    "command", [("program.py",), ("-m", "pack.program"), ("pack/program.py",)], ids=" ".join
-)
+@pytest.mark.parametrize("command", [("program.py",), ("-m", "pack.program"), ("pack/program.py",)], ids=" ".join)
 def test_multiprocessing(command: tuple[str, ...], runner: Runner) -> None:
     runner.write({"program.py": POOL, "pack/program.py": POOL})
     result = runner.ours(*command)

@@ -324,7 +324,7 @@ def test_a_forked_child_saves_nothing(run_directory: RunDirectory) -> None:
         target=run_directory.save, args=(History(),)
     )
     child.start()
-    child.join()
+    child.join(60)
     assert child.exitcode == 0
     assert as_data(load(run_directory.path)[0]) == as_data(small_history())
 

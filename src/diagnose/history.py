@@ -118,7 +118,7 @@ class Series(NamedTuple):
     steps: Ints
     values: Floats
 
-    def __len__(self) -> int:  # type: ignore[override]  # NamedTuple would say 2
+    def __len__(self) -> int:  # NamedTuple would say 2
         return len(self.steps)
 
 

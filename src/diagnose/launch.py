@@ -6,7 +6,7 @@ import os
 import sys
 
 from diagnose.config import Config
-from diagnose.program import Program, ProgramError, run
+from diagnose.program import Program, ProgramError, run, traceback_hooks
 from diagnose.storage import RunDirectory, check_writable
 
 TYPE_CHECKING = False
@@ -51,8 +51,10 @@ class _Launch:
 
     def attach(self) -> None:
         """Called when the program has imported torch: from here on it is watched."""
+        from diagnose.collect.traceback import without_our_frames
         from diagnose.watch import Watch
 
+        traceback_hooks.append(without_our_frames)
         self.watch = Watch({}, [], self.config, directory=self.directory, summary=True).start()
 
     def conclude(self, ending: str) -> int | None:

@@ -78,15 +78,11 @@ def reports(draw: st.DrawFn) -> Report:
             code=draw(TEXT),
             severity=draw(st.sampled_from(Severity)),
             message=draw(TEXT),
-            where=Location(
-                draw(st.none() | TEXT), draw(st.none() | TEXT), draw(st.none() | TEXT), 3
-            ),
+            where=Location(draw(st.none() | TEXT), draw(st.none() | TEXT), draw(st.none() | TEXT), 3),
             first_step=draw(st.none() | st.integers(1, 100)),
             last_step=draw(st.none() | st.integers(100, 200)),
             evidence=draw(
-                st.dictionaries(
-                    TEXT, st.none() | st.booleans() | st.integers() | st.floats() | TEXT, max_size=3
-                )
+                st.dictionaries(TEXT, st.none() | st.booleans() | st.integers() | st.floats() | TEXT, max_size=3)
             ),
             cause=draw(TEXT),
             remedy=draw(TEXT),

@@ -82,9 +82,7 @@ def test_escaping_by_example() -> None:
     from dataclasses import replace
 
     hostile = "</summary><script>alert(1)</script><img src=x onerror='alert(2)'>&amp;\"\x1b[31m"
-    finding = replace(
-        UNHEALTHY.findings[0], code=hostile, message=hostile, evidence={hostile: hostile}
-    )
+    finding = replace(UNHEALTHY.findings[0], code=hostile, message=hostile, evidence={hostile: hostile})
     source = findings_html(Report((finding,), {}, replace(UNHEALTHY.run, models=(hostile,))))
     assert "<script" not in source
     assert "<img" not in source

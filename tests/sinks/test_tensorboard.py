@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,19 +38,14 @@ with warnings.catch_warnings():
 
 
 def read(folder: Path) -> Any:
-    accumulator = EventAccumulator(
-        str(folder), size_guidance={"scalars": 0, "histograms": 0, "tensors": 0}
-    )
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "histograms": 0, "tensors": 0})
     accumulator.Reload()
     return accumulator
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     events = read(folder)
-    return {
-        tag: [(event.step, event.value) for event in events.Scalars(tag)]
-        for tag in events.Tags()["scalars"]
-    }
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 def texts(folder: Path) -> list[tuple[int, str]]:
@@ -113,9 +109,7 @@ def test_only_new_rows_are_written(tmp_path: Path, theirs: bool) -> None:
 
 @given(
     rows=st.lists(
-        st.tuples(
-            st.integers(0, 3), st.sampled_from("ab"), st.sampled_from("xyz"), st.integers(0, 9)
-        ),
+        st.tuples(st.integers(0, 3), st.sampled_from("ab"), st.sampled_from("xyz"), st.integers(0, 9)),
         max_size=40,
     ),
     flush_after=st.sets(st.integers(0, 40)),
@@ -142,9 +136,7 @@ def test_whenever_it_is_flushed_all_values_are_written_once(
     sink.add_scalars(history)
     sink.close()
     written = (
-        [((tag, step), value) for tag, points in scalars(folder).items() for step, value in points]
-        if expected
-        else []
+        [((tag, step), value) for tag, points in scalars(folder).items() for step, value in points] if expected else []
     )
     assert len(written) == len(expected)
     assert dict(written) == expected
@@ -159,9 +151,7 @@ def test_thinned_tables_give_no_point_twice(tmp_path: Path) -> None:
     sink.close()
     points = scalars(tmp_path)
     assert points["loss/train.py:9"] == [(step, 0.5 * step) for step in range(1, 3001)]
-    assert len({step for step, _ in points["update ratio/fc1.weight"]}) == len(
-        points["update ratio/fc1.weight"]
-    )
+    assert len({step for step, _ in points["update ratio/fc1.weight"]}) == len(points["update ratio/fc1.weight"])
 
 
 def test_nonfinite_values_and_hostile_names(tmp_path: Path) -> None:
@@ -227,11 +217,7 @@ def test_markdown_shows_every_text_as_it_is(report: Report) -> None:
             assert " ".join(wording.visible(text).split()) in shown
 
 
-@given(
-    text=st.lists(st.sampled_from([*"*_`[]()<>#!|\\&-+.~{}:/ a1", "http://e.org", "&lt;"])).map(
-        "".join
-    )
-)
+@given(text=st.lists(st.sampled_from([*"*_`[]()<>#!|\\&-+.~{}:/ a1", "http://e.org", "&lt;"])).map("".join))
 def test_markdown_syntax_is_only_text(text: str) -> None:
     finding = replace(UNHEALTHY.findings[0], message=text, remedy=text)
     shown = rendered(findings_markdown(Report((finding,), {}, UNHEALTHY.run)))
@@ -262,6 +248,32 @@ def test_our_file_is_marked_as_ours(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [file.name]
 
 
+def in_a_fork(function: Callable[..., object], *arguments: object) -> int | None:
+    """The exit code of a forked child that calls `function`; killed if it hangs, as with a lost thread."""
+    child = multiprocessing.get_context("fork").Process(target=function, args=arguments)
+    child.start()
+    child.join(30)
+    if child.is_alive():
+        child.kill()
+        child.join()
+    return child.exitcode
+
+
+def _use_writer(writer: Any) -> None:
+    for step in range(100, 110):
+        writer.add_scalar("x", 2.0, step)
+        writer.flush()
+    writer.close()
+
+
+def test_the_writer_itself_is_dumb_in_a_forked_child(tmp_path: Path) -> None:
+    writer = _event_file.ThreadlessWriter(str(tmp_path), ".diagnose")
+    writer.add_scalar("x", 1.0, 1)  # still in memory, of which the child has a copy
+    assert in_a_fork(_use_writer, writer) == 0
+    writer.close()
+    assert scalars(tmp_path) == {"x": [(1, 1.0)]}
+
+
 def _write_in_child(sink: TensorBoardSink, history: History) -> None:
     row(history, 100)
     sink.add_scalars(history)
@@ -273,17 +285,13 @@ def _write_in_child(sink: TensorBoardSink, history: History) -> None:
 @pytest.mark.parametrize("theirs", [False, True])
 def test_a_forked_child_writes_nothing(tmp_path: Path, theirs: bool) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # SummaryWriter's thread, on Python 3.12
+        warnings.simplefilter("ignore", DeprecationWarning)  # SummaryWriter's thread, on Python 3.12
         writer = SummaryWriter(str(tmp_path)) if theirs else None
         sink = TensorBoardSink(writer or tmp_path)
         history = History()
         row(history, 1)
         sink.add_scalars(history)  # not flushed: the child inherits it unwritten
-        child = multiprocessing.get_context("fork").Process(
-            target=_write_in_child, args=(sink, history)
-        )
+        child = multiprocessing.get_context("fork").Process(target=_write_in_child, args=(sink, history))
         child.start()
         child.join()
     row(history, 2)
@@ -291,7 +299,7 @@ def test_a_forked_child_writes_nothing(tmp_path: Path, theirs: bool) -> None:
     sink.close()
     if writer is not None:
         writer.close()
-    assert child.exitcode == 0
+    assert exit_code == 0
     assert [step for step, _ in scalars(tmp_path)["loss/train.py:9"]] == [1, 2]
     assert read(tmp_path).Tags()["histograms"] == []
 
@@ -329,9 +337,7 @@ def test_beside_forking_workers_with_warnings_as_errors(tmp_path: Path) -> None:
     assert scalars(tmp_path) == {"loss/a": [(1, 1.0), (2, 2.0), (3, 3.0)]}
 
 
-def test_without_tensorboard_one_message_and_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_tensorboard_one_message_and_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "diagnose.sinks._event_file")
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
     said: list[str] = []
@@ -356,9 +362,7 @@ def test_a_full_disk_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[
         sink.add_findings(UNHEALTHY)
         sink.flush()
     error = capsys.readouterr().err
-    assert error.startswith(
-        "diagnose: TensorBoard files are not written any more: FileNotFoundError: "
-    )
+    assert error.startswith("diagnose: TensorBoard files are not written any more: FileNotFoundError: ")
     assert error.count("\n") == 1
 
 
@@ -395,9 +399,7 @@ def test_checksum_of_the_standard() -> None:
 
 
 @given(text=TEXT)
-def test_other_methods_of_the_writer_work_too(
-    text: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_other_methods_of_the_writer_work_too(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("events")
     writer = _event_file.ThreadlessWriter(str(folder), ".diagnose")
     shown = wording.visible(text)

@@ -135,9 +135,7 @@ def test_a_long_path_is_not_broken() -> None:
     assert f"stored    {path}\n" in shown(replace(HEALTHY, run=replace(RUN, directory=path)))
 
 
-def test_a_directory_below_the_current_one_is_shown_relative(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_directory_below_the_current_one_is_shown_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = replace(RUN, directory=tmp_path / "diagnose-runs" / "a")
     assert f"stored    {Path('diagnose-runs/a')}\n" in shown(replace(HEALTHY, run=run))

@@ -89,10 +89,7 @@ def finding(**fields: Any) -> Finding:
     ],
 )
 def test_evidence(evidence: dict[str, Any], text: str) -> None:
-    assert (
-        "; ".join(f"{name} {value}" for name, value in wording.evidence(finding(evidence=evidence)))
-        == text
-    )
+    assert "; ".join(f"{name} {value}" for name, value in wording.evidence(finding(evidence=evidence))) == text
 
 
 @pytest.mark.parametrize(
@@ -123,10 +120,7 @@ def test_when_looks_at_the_clock_that_can_be_meant() -> None:
 def test_where() -> None:
     place = Location(module="fc1", file="train.py", line=3)
     assert wording.where(finding(where=place)) == "fc1 (train.py:3)"
-    assert (
-        wording.where(finding(where=place, evidence={"also_at": ["a", "b"]}))
-        == "fc1 (train.py:3) and 2 more"
-    )
+    assert wording.where(finding(where=place, evidence={"also_at": ["a", "b"]})) == "fc1 (train.py:3) and 2 more"
     assert wording.where(finding(evidence={"also_at": ["a", "b"]})) == "2 places"
     assert wording.where(finding()) == ""
 
@@ -142,9 +136,7 @@ def test_lines_about_the_run() -> None:
     assert wording.headline(UNHEALTHY) == "training is broken: 1 error, 1 warning"
     assert wording.headline(HEALTHY) == "healthy: nothing wrong in 412 steps"
     assert wording.headline(NOTHING_SEEN) == "nothing to diagnose: no optimizer step was seen"
-    assert (
-        wording.watched(HEALTHY) == "CNN with SGD; 412 steps (38 sampled) in 12 s, overhead 1.2 %"
-    )
+    assert wording.watched(HEALTHY) == "CNN with SGD; 412 steps (38 sampled) in 12 s, overhead 1.2 %"
     adams = tuple(OptimizerSummary(name, "Adam", 1) for name in "GD")
     gan = Report((), {}, RunSummary(models=("G", "D"), optimizers=adams, steps=1))
     assert wording.watched(gan) == "G, D with 2 Adam; 1 step (0 sampled) in 0 s, overhead 0.0 %"
@@ -154,9 +146,7 @@ def test_lines_about_the_run() -> None:
 
 
 def test_gaps_are_grouped_by_reason() -> None:
-    run = RunSummary(
-        not_seen={"a": "compiled", "b": "compiled", "c": ""}, failed={"updates": "KeyError"}
-    )
+    run = RunSummary(not_seen={"a": "compiled", "b": "compiled", "c": ""}, failed={"updates": "KeyError"})
     report = Report((), {}, run)
     failed = "updates: switched off after an error of ours: KeyError"
     assert list(wording.gaps(report)) == [failed, "a, b: compiled", "c"]

@@ -193,7 +193,7 @@ def _wrap_maybe_step(original: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         result = original(self, optimizer, state, *args, **kwargs)
         # The scaler has just read these flags itself to decide, so reading them again costs no new sync.
-        if not _silent() and sum(float(v) for v in state["found_inf_per_device"].values()):
+        if not _silent() and any(float(v) > 0 for v in state["found_inf_per_device"].values()):
             for listener in tuple(_listeners):
                 listener.step_skipped(optimizer, scale=float(self.get_scale()))
         return result

@@ -290,7 +290,7 @@ class OutputCollector(Collector):
                 with Unseen():
                     gradients[scope] = sample_rows(
                         gradient, -1, turn=turn, elements=_OUTPUT_ELEMENTS
-                    )  # type: ignore[arg-type]
+                    )
 
         self._handles.append(node.register_prehook(keep))
 
@@ -332,4 +332,5 @@ class OutputCollector(Collector):
 
 def _rms(values: Tensor) -> Tensor:
     """Root mean square: a 0-dim tensor; non-finite where a value is, or where squares overflow float32."""
-    return torch.linalg.vector_norm(values) / max(1, values.numel()) ** 0.5
+    norm: Tensor = torch.linalg.vector_norm(values)
+    return norm.div(max(1, values.numel()) ** 0.5)

@@ -14,11 +14,12 @@ What must not be disturbed:
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import CodeType
+from types import CodeType, FrameType, FunctionType
 from typing import Any, Final, Protocol
 
 import torch
@@ -29,12 +30,18 @@ from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
 )
-from torch.overrides import TorchFunctionMode, _len_torch_function_stack, _pop_mode, _push_mode
+from torch.overrides import TorchFunctionMode, handle_torch_function
 from torch.utils._device import DeviceContext
 
 from diagnose.collect.callsite import user_frame
 from diagnose.collect.reading import undisturbed
 
+# Private, and typed as such.
+_len_torch_function_stack: Callable[[], int] = torch.overrides._len_torch_function_stack  # type: ignore[attr-defined]
+_pop_mode: Callable[[], TorchFunctionMode] = torch.overrides._pop_mode
+_push_mode: Callable[[TorchFunctionMode], None] = torch.overrides._push_mode
+
+STAND_IN: Final = "_standing_in"
 _FAST_PATH: Final = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
 
@@ -173,13 +180,39 @@ class _Mode(TorchFunctionMode):
         except Exception as error:
             self._tap.listener.failed(error)
             finish = None
-        result = func(*args, **kwargs)
+        result = _caller_of(sys._getframe(1))(func, args, kwargs)
         if finish is not None:
             try:
                 finish(result)
             except Exception as error:
                 self._tap.listener.failed(error)
         return result
+
+
+def _standing_in(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return func(*args, **kwargs)
+
+
+_stand_ins: dict[tuple[CodeType, int], Callable[..., Any]] = {}
+
+
+def _caller_of(frame: FrameType) -> Callable[..., Any]:
+    """A function that calls another one as if from the user's line, which is `frame`'s or two above it.
+
+    A warning names the line it was raised from, and is shown once per line: without this, a warning that torch
+    raises in a function we have seen would name a line of ours.
+    """
+    if frame.f_code is handle_torch_function.__code__ and frame.f_back is not None and frame.f_back.f_back is not None:
+        frame = frame.f_back.f_back
+    stand_in = _stand_ins.get((frame.f_code, frame.f_lineno))
+    if stand_in is None:
+        code = _standing_in.__code__.replace(
+            co_filename=frame.f_code.co_filename,
+            co_firstlineno=frame.f_lineno - 1,
+        )
+        stand_in = FunctionType(code, frame.f_globals, STAND_IN)
+        _stand_ins[frame.f_code, frame.f_lineno] = stand_in
+    return stand_in
 
 
 class ForwardTap:
@@ -415,6 +448,11 @@ def _is_sensitive(module: nn.Module) -> bool:
     if isinstance(module, _FAST_PATH) and not module.training:
         return True
     return torch._C._get_tracing_state() is not None
+
+
+def modes_in_place() -> int:
+    """How many function modes are on the stack, ours included."""
+    return _len_torch_function_stack()
 
 
 def _push_below(mode: TorchFunctionMode) -> None:

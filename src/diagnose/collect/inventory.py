@@ -223,7 +223,7 @@ def _user_variables() -> Iterator[tuple[str, Any]]:
         if frame is None:
             return
         variables = _locals_of(frame)
-        yield from variables.items()
+        yield from ((name, value) for name, value in variables.items() if name not in ("self", "cls"))
         holder = variables.get("self")
         if holder is not None and not isinstance(holder, nn.Module | Optimizer):
             yield from vars(holder).items() if hasattr(holder, "__dict__") else ()

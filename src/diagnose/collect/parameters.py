@@ -136,12 +136,12 @@ class UpdateCollector(Collector):
             read = to_floats([*foreach_norms(changes), *foreach_norms(before)])
         count = len(before)
         updates, ratios = {}, {}
-        for (name, *_), window, change, size in zip(
+        for (name, *_), window, moved, size in zip(
             self._before, before, read[:count], read[count:], strict=True
         ):
-            updates[name] = change / math.sqrt(window.numel())
+            updates[name] = moved / math.sqrt(window.numel())
             if size > 0:
-                ratios[name] = change / size
+                ratios[name] = moved / size
         self.history.record("update_rms", step.number, updates, clock=step.name)
         self.history.record("update_ratio", step.number, ratios, clock=step.name)
         if self.shared.histogram is not None:

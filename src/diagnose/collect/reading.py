@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Final
+from typing import Final, TypeGuard
 
 import torch
 from torch import Tensor
@@ -42,18 +42,19 @@ class Unseen:
         self._guard.__exit__(kind, error, trace)
 
 
-def readable(value: object) -> bool:
+def readable(value: object) -> TypeGuard[Tensor]:
     """Whether `value` is an ordinary floating point tensor whose data may be read here and now.
 
     False for fake, functional, vmapped, nested, quantised, sparse, meta or empty ones, for subclasses, and
     while a dispatch mode of the user's (a FLOP counter, say) would see our reading.
     """
     return (
-        type(value) in _PLAIN
-        and value.layout is torch.strided  # type: ignore[attr-defined]
-        and value.is_floating_point()  # type: ignore[attr-defined]
-        and value.numel() > 0  # type: ignore[attr-defined]
-        and value.device.type != "meta"  # type: ignore[attr-defined]
+        isinstance(value, Tensor)
+        and type(value) in _PLAIN
+        and value.layout is torch.strided
+        and value.is_floating_point()
+        and value.numel() > 0
+        and value.device.type != "meta"
         and not torch._C._functorch.is_functorch_wrapped_tensor(value)
         and torch._C._len_torch_dispatch_stack() == 0
     )

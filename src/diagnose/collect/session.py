@@ -22,14 +22,13 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.overrides import _len_torch_function_stack
 
 from diagnose.collect import _board
 from diagnose.collect._collector import Collector, Loss, Shared, Step
 from diagnose.collect.activations import ActivationCollector, OutputCollector
 from diagnose.collect.callsite import call_site
 from diagnose.collect.evaluation import EvaluationCollector
-from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap
+from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, modes_in_place
 from diagnose.collect.inventory import Inventory, unwrapped
 from diagnose.collect.ledger import LedgerCollector
 from diagnose.collect.loss import LossCollector
@@ -395,7 +394,7 @@ class Session:
         self.compiled_code_runs()
         if not self._sampled or self._foreign() or not torch.is_grad_enabled() or self._backwards:
             return
-        if not undisturbed() or _len_torch_function_stack():  # a mode of the user's would see it
+        if not undisturbed() or modes_in_place():  # a mode of the user's would see it
             return
         with self._ours():
             model = unwrapped(module)

@@ -111,7 +111,7 @@ def _attributes(model: nn.Module) -> _Snapshot:
     snapshot: _Snapshot = []
     for module in model.modules():
         values = {key: value for key, value in vars(module).items() if key not in _OURS}
-        copies = {k: v.copy() for k, v in values.items() if isinstance(v, list | dict | set)}
+        copies: dict[str, Any] = {k: v.copy() for k, v in values.items() if isinstance(v, list | dict | set)}
         copies |= {k: v.detach().clone() for k, v in values.items() if isinstance(v, Tensor)}
         snapshot.append((module, values, copies))
     return snapshot

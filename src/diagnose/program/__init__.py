@@ -7,6 +7,6 @@ has read `OMP_NUM_THREADS`, no `queue` of the standard library where its folder 
 """
 
 from diagnose.program.imports import own_imports
-from diagnose.program.running import Program, ProgramError, run
+from diagnose.program.running import Program, ProgramError, run, traceback_hooks
 
-__all__ = ["Program", "ProgramError", "own_imports", "run"]
+__all__ = ["Program", "ProgramError", "own_imports", "run", "traceback_hooks"]

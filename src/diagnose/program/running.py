@@ -67,6 +67,10 @@ class ProgramError(DiagnoseError):
     """There is nothing to run: no such script or module. Nothing has been run; the exit code is 2."""
 
 
+traceback_hooks: list[Callable[[BaseException], None]] = []
+"""Called with an uncaught exception before it is printed, to take frames of a watcher's out of its traceback."""
+
+
 def run(
     program: Program, *, attach: Callable[[], None], conclude: Callable[[str], int | None]
 ) -> int:
@@ -271,6 +275,8 @@ def _trim(error: BaseException) -> None:
     while traceback is not None and traceback.tb_frame.f_globals is globals():
         traceback = traceback.tb_next
     error.__traceback__ = traceback
+    for hook in traceback_hooks:
+        hook(error)
 
 
 def _remember(error: BaseException) -> None:

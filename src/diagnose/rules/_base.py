@@ -37,7 +37,9 @@ class Rule:
         function: takes the history and the thresholds, yields findings.
         needs: quantities without which it cannot run; each must have been recorded at least once.
         explains: codes of the symptoms that this fault causes. A symptom that is found too is
-            shown under this finding instead of beside it, unless it was over before this began.
+            shown under this finding instead of beside it, unless it began before this did.
+        overall: whether its findings speak of the run as a whole ("nothing was learned"), so that what
+            causes them may have begun after their first step.
         thresholds: names and default values of the keyword arguments of `function`.
         since: version of the package that introduced it.
     """
@@ -46,6 +48,7 @@ class Rule:
     function: RuleFunction
     needs: tuple[Quantity, ...]
     explains: tuple[str, ...]
+    overall: bool
     since: str
     thresholds: dict[str, Any] = field(hash=False)
 
@@ -72,6 +75,7 @@ def rule(
     *,
     needs: tuple[Quantity, ...] = (),
     explains: tuple[str, ...] = (),
+    overall: bool = False,
     since: str = "0.1",
 ) -> Callable[[RuleFunction], RuleFunction]:
     """Registers the decorated function as the rule `code`.
@@ -95,7 +99,9 @@ def rule(
         page = inspect.getdoc(function) or ""
         if absent := [s for s in SECTIONS if f"## {s}" not in page]:
             raise RuleError(f"rule {code!r}: its page lacks the sections {absent}")
-        _REGISTER[code] = Rule(code, function, needs, explains, since, _thresholds(code, function))
+        _REGISTER[code] = Rule(
+            code, function, needs, explains, overall, since, _thresholds(code, function)
+        )
         return function
 
     return register

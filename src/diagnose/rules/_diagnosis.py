@@ -98,9 +98,9 @@ def _also_at(finding: Finding) -> list[Evidence]:
 def _attach_symptoms(findings: list[Finding], rules: Mapping[str, Rule]) -> list[Finding]:
     """Moves each finding that another one explains under that one.
 
-    A cause must have begun before its symptom was last seen. Explanations chain: what explains a cause explains its
-    symptoms, so the whole tree ends up under one root. Cycles (each of two rules may explain the other)
-    are cut by the order in which they began.
+    A cause must not have begun after its symptom, or, for a symptom that speaks of the whole run, not after that
+    was last seen. Explanations chain: what explains a cause explains its symptoms, so the whole tree ends up
+    under one root. Cycles (each of two rules may explain the other) are cut by the order in which they began.
     """
     by_code = {finding.code: finding for finding in findings}
     parent: dict[str, str] = {}
@@ -111,7 +111,7 @@ def _attach_symptoms(findings: list[Finding], rules: Mapping[str, Rule]) -> list
             if cause is not symptom
             and cause.code in rules
             and symptom.code in rules[cause.code].explains
-            and _began(cause) <= _ended(symptom)
+            and _began(cause) <= (_ended(symptom) if _overall(symptom, rules) else _began(symptom))
             and not _descends(cause.code, symptom.code, parent)
         ]
         if causes:
@@ -140,6 +140,10 @@ def _began(finding: Finding) -> int:
 
 def _ended(finding: Finding) -> float:
     return finding.last_step if finding.last_step is not None else float("inf")
+
+
+def _overall(finding: Finding, rules: Mapping[str, Rule]) -> bool:
+    return finding.code in rules and rules[finding.code].overall
 
 
 def _root(code: str, parent: Mapping[str, str]) -> str:

@@ -183,7 +183,7 @@ def findings_markdown(report: Report) -> str:
 def _markdown(text: str) -> str:
     """`text` such that Markdown shows it as it is."""
     escaped = re.sub(r"([\\`*_{}\[\]#])", r"\\\1", html.escape(wording.visible(text), quote=False))
-    return escaped.replace("|", "&#124;")
+    return escaped
 
 
 def _tag(pattern: str, scope: str) -> str:

@@ -10,6 +10,7 @@ from diagnose.rules._base import rule
 from diagnose.rules.activation._window import lasting
 from diagnose.rules.loss._course import first_break
 from diagnose.stats.chance import dead_by_symmetry
+from diagnose.stats.curves import trailing_run
 
 
 @rule(
@@ -58,13 +59,14 @@ def dead_units(
         found = lasting(history, "dead_share", name, limit, before=until, samples=samples)
         if found is None:
             continue
-        born = found.from_the_start
+        began = _began(history, name, limit, found.first_step)
+        born = began is None
         yield Finding(
             "dead-units",
-            Severity.ERROR if found.value >= min(almost_all, limit) else Severity.WARNING,
+            Severity.ERROR if found.value >= almost_all else Severity.WARNING,
             f"{100 * found.value:.0f} % of the {facts.units} units of {name} ({facts.kind}) are active for no example",
             Location(module=facts.module or name, file=facts.file, line=facts.line),
-            found.first_step,
+            1 if began is None else began,
             found.last_step,
             {
                 "dead_share": found.value,
@@ -77,9 +79,18 @@ def dead_units(
             cause="They were dead when the watch began: a bias or an initialisation that is too negative, or inputs that are "
             "not normalised."
             if born
-            else f"They died until step {found.first_step}: an update that was too large threw them to where the slope is 0.",
+            else f"They died until step {began}: an update that was too large threw them to where the slope is 0.",
             remedy="Initialise with kaiming_normal_ and bias 0, and normalise the inputs; or use LeakyReLU."
             if born
             else "Lower the learning rate or warm it up; a normalisation layer before the activation, or LeakyReLU, keeps "
             "units alive.",
         )
+
+
+def _began(history: History, layer: str, limit: float, confirmed: int) -> int | None:
+    """The step since which the units were silent, as the bounded samples show; None if they were from the first."""
+    silent = history.series("silent_share", layer)
+    since = trailing_run(silent.values >= limit)
+    if since == 0:
+        return None
+    return int(silent.steps[since]) if since < len(silent) else confirmed

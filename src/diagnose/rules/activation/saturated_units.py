@@ -84,7 +84,7 @@ def saturated_units(
 
 
 def _fell_since(history: History, found: Lasting, improvement: float) -> bool:
-    """Whether some loss ends lower, by `improvement`, than it was when the units saturated."""
+    """Whether some loss ends lower, by `improvement`, than when the units saturated, and than at its start."""
     for optimizer in history.optimizers:
         for course in courses(history, optimizer):
             around = course.values[
@@ -92,6 +92,6 @@ def _fell_since(history: History, found: Lasting, improvement: float) -> bool:
             ]
             if len(around):
                 level = float(np.median(around))
-                if level - course.late >= improvement * abs(level):
+                if level - course.late >= improvement * abs(level) and course.keeps(improvement):
                     return True
     return False

@@ -41,9 +41,10 @@ def exploding_gradient(
     - It *grew*: in `samples` = 3 samples or more (one is enough right before something became non-finite) it is
       `growth` = 100 times the median of all samples before, while the weights are changed by `large_update` = 10 % of
       their size in a step, or become non-finite; `growth_alone` = 10,000 times needs no large update.
-    - It *is* too large from the start, in the first `opening` = 10 samples: |gradient| * |weights| / loss exceeds
-      `most_elastic` = 10,000, or the bulk of the weights have a gradient of more than `most_relative` = 1,000 times
-      their size; and a step changed some weight by more than its own size, or clipping had to prevent it.
+    - It *is* too large from the start: |gradient| * |weights| / loss exceeds `most_elastic` = 10,000, or the bulk of the
+      weights have a gradient of more than `most_relative` = 1,000 times their size, up to the step that changed some
+      weight by more than its own size, if there is one in the first `opening` = 10 samples. If clipping prevents that, the
+      median of the former over the whole run counts.
 
     Either counts only if the loss became non-finite or learned nothing (it is not a tenth below its start at the end).
     ## Why it matters
@@ -159,39 +160,28 @@ def _opened_too_large(
     *,
     clipped: bool,
 ) -> _Explosion | None:
-    early = own.steps[:opening]
-    if not len(early):
+    thrown = np.flatnonzero((np.nan_to_num(own.ratios[:opening]) >= 1).any(axis=1))
+    if len(thrown):
+        # What comes after the first such step is its consequence, whatever brought it about.
+        judged = own.steps[: int(thrown[0]) + 1]
+    elif clipped and len(norms) > opening:
+        # Clipping keeps the weights safe; what is left to ask is whether it has to do so all the time.
+        judged = own.steps
+    else:
         return None
-    ratio = own.ratios[:opening]
-    overthrown = bool((ratio[np.isfinite(ratio)] >= 1).any())
-    if not (overthrown or clipped):
-        return None
-    size_before = _norm_of_weights(own)[:opening]
-    at = np.isin(steps, early)
-    both = np.isin(early, steps[at])
-    elastic = elasticity(norms[at], size_before[both], course.start)
-    if clipped and not overthrown:
-        # Clipping keeps the weights safe. What is left to ask is whether it has to do so all the time.
-        sizes = np.interp(steps, own.steps, _norm_of_weights(own))
-        lasting = float(np.median(elasticity(norms, sizes, course.start)))
-        elastic = np.array([lasting]) if len(norms) > opening else np.zeros(0)
-    if len(elastic) and np.nanmax(elastic) >= most_elastic:
-        worst = int(np.nanargmax(elastic))
-        norm = float(norms[at][worst]) if len(elastic) > 1 else float(np.median(norms))
-        return _Explosion(
-            int(early[0]), int(early[-1]), "elastic", float(elastic[worst]), most_elastic, norm
-        )
-    relative = own.bulk(own.gradients[:opening])
+    sizes = np.interp(steps, own.steps, _norm_of_weights(own))
+    within = (steps >= judged[0]) & (steps <= judged[-1])
+    elastic = elasticity(norms[within], sizes[within], course.start)
+    summary = np.max if len(thrown) else np.median
+    first, last = int(judged[0]), int(judged[-1])
+    if len(elastic) and summary(elastic) >= most_elastic:
+        norm = float(summary(norms[within]))
+        return _Explosion(first, last, "elastic", float(summary(elastic)), most_elastic, norm)
+    relative = own.bulk(own.gradients)[: len(judged)]
     relative = relative[np.isfinite(relative)]
-    if overthrown and len(relative) and relative.max() >= most_relative:
-        return _Explosion(
-            int(early[0]),
-            int(early[-1]),
-            "relative",
-            float(relative.max()),
-            most_relative,
-            float(norms[at].max()) if at.any() else math.nan,
-        )
+    if len(thrown) and len(elastic) and len(relative) and relative.max() >= most_relative:
+        norm = float(norms[within].max())
+        return _Explosion(first, last, "relative", float(relative.max()), most_relative, norm)
     return None
 
 

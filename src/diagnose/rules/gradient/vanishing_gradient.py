@@ -26,6 +26,9 @@ from diagnose.stats.ratios import decades_lost, path_length
 
 HALF: Final = 0.5
 
+MOST_IN_ONE: Final = 0.6
+"""Four sigmoid layers lose at most half of the whole in one step: the last layer has no sigmoid after it."""
+
 
 @rule(
     "vanishing-gradient",
@@ -66,7 +69,8 @@ def vanishing_gradient(
     LSTM or GRU, shorter sequences.
     ## Limits
     It says nothing if the loss falls to half: with Adam, small gradients may still move their layers. Embeddings do not count, and
-    neither do layers whose gradient is exactly zero. It cannot see a gradient that fades over time inside a recurrent
+    neither do layers whose gradient is exactly zero. Nor is it said of branches whose losses differ in size (an actor and a
+    critic), where one step from layer to layer makes for most of the difference. It cannot see a gradient that fades over time inside a recurrent
     layer.
     ## Source
     Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010; He et al., "Delving
@@ -92,7 +96,7 @@ def vanishing_gradient(
             # The last layers alone can learn a little. That the first ones do not move must be beyond doubt.
             limit = decades + 1 if profile.first_moved < frozen / 10 else math.inf
         felt = _elasticity_of_bulk(own, course.reference)
-        if len(profile.lost) >= 2 and (profile.lost >= limit).mean() >= share:
+        if profile.gradual and len(profile.lost) >= 2 and (profile.lost >= limit).mean() >= share:
             yield _faded(history, own, course, profile, limit, sure=is_frozen)
         elif profile.first_moved < frozen and len(felt) >= 2 and (felt < weakest).mean() >= share:
             yield _nowhere(history, own, course, profile, float(np.median(felt)), weakest)
@@ -105,12 +109,15 @@ class _Profile:
     Attributes:
         layers: indices of the weights, in the order of execution.
         lost: powers of ten that it loses from the last to the first, per sample in which it could be told.
+        gradual: whether no single step from one layer to the next makes for most of that. One that does separates
+            two branches with losses of different size (an actor and a critic) rather than two layers of a chain.
         first_moved, last_moved: how far all updates moved the first and the last third of the layers, as a share
             of their size: medians; NaN if unknown.
     """
 
     layers: list[int]
     lost: Floats
+    gradual: bool
     first_moved: float
     last_moved: float
 
@@ -135,7 +142,11 @@ def _profile(own: Weights, layers: list[int], course: Course) -> _Profile:
             )
         )
     third = max(1, len(moved) // 3)
-    return _Profile(layers, lost[np.isfinite(lost)], _median(moved[:third]), _median(moved[-third:]))
+    with np.errstate(divide="ignore"):
+        typical = np.log10(np.nanmedian(own.gradients[:, layers], axis=0))
+    drops = np.diff(typical[np.isfinite(typical)])
+    gradual = bool(len(drops) and drops.max() <= MOST_IN_ONE * drops.sum())
+    return _Profile(layers, lost[np.isfinite(lost)], gradual, _median(moved[:third]), _median(moved[-third:]))
 
 
 def _median(values: list[float]) -> float:

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from diagnose.history import Floats, History, Ints
+from diagnose.history import Floats, History, Ints, ParameterFacts
 from diagnose.rules.optimizer._weights import stepped_by
 from diagnose.stats import curves
 
@@ -150,6 +150,11 @@ class Course:
         opening_error = 1.25 * self.noise / math.sqrt(len(self._opening))
         gain = self.reference - min(self.lowest, self.late)
         return gain >= share * abs(self.reference) and gain > 2 * opening_error
+
+    def gained(self, sigmas: float = 2.0) -> bool:
+        """Whether the loss ends below its reference by more than its own correlated noise: it learned something, however little."""
+        mean, error = curves.mean_and_error(self.last(0.2))
+        return self.reference - mean > sigmas * error
 
     def keeps(self, share: float = SOME) -> bool:
         """Whether the loss is still `share` below its reference at the end."""
@@ -316,12 +321,15 @@ def _tells(course: Course, guess: float) -> bool:
 
 
 def _outputs(history: History, optimizer: str) -> int:
-    """Number of outputs of the last module to run that `optimizer` trains; 0 if it is not known."""
-    ran = [history.parameters[name] for name in stepped_by(history, optimizer)]
-    last = max((facts.order for facts in ran if facts.order is not None), default=None)
-    widths = (
-        {facts.shape[0] for facts in ran if facts.order == last and facts.shape}
-        if last is not None
-        else set()
-    )
-    return widths.pop() if len(widths) == 1 else 0
+    """Number of outputs of the last layer to run that `optimizer` trains; 0 if it is not known."""
+    owners = {facts.module for facts in history.parameters.values()}
+    last: ParameterFacts | None = None
+    for name in stepped_by(history, optimizer):
+        facts = history.parameters[name]
+        # A module with children ends after them, whatever its own parameters (a positional encoding) are for.
+        is_leaf = not any(owner.startswith(f"{facts.module}.") for owner in owners) and "." in name
+        if facts.order is None or len(facts.shape) < 2 or not is_leaf:
+            continue
+        if last is None or last.order is None or facts.order > last.order:
+            last = facts
+    return last.shape[0] if last is not None else 0

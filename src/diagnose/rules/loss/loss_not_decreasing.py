@@ -20,7 +20,7 @@ from diagnose.rules.loss._course import (
 from diagnose.stats.curves import fall, trend
 
 
-@rule("loss-not-decreasing", needs=("loss",))
+@rule("loss-not-decreasing", needs=("loss",), overall=True)
 def loss_not_decreasing(
     history: History,
     *,

@@ -5,21 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from diagnose.findings import Finding, Location, Severity
 from diagnose.history import Floats, History
 from diagnose.rules._base import rule
-from diagnose.rules.loss._course import Course, courses, horizon, main_course, opponents
+from diagnose.rules.loss._course import (
+    Course,
+    already_trained,
+    courses,
+    horizon,
+    main_course,
+    opponents,
+)
 from diagnose.rules.optimizer._weights import Weights, weights
 from diagnose.stats.curves import longest_run
+from diagnose.stats.ratios import path_length
 
 
 @rule(
     "update-too-large",
     needs=("update_ratio", "param_rms"),
-    explains=("loss-diverging", "loss-not-decreasing"),
+    explains=("loss-diverging", "loss-not-decreasing", "vanishing-gradient"),
 )
 def update_too_large(
     history: History,
@@ -38,13 +47,15 @@ def update_too_large(
     their elements reach) with two limits:
 
     - `limit` = 0.1 in at least `patience` = 10 sampled steps in a row, or in the last two before something became
-      non-finite;
-    - `overwriting` = 1 in a single step: that step replaced the weights by its own size.
+      non-finite; or 10 times that in the sum of 10 steps;
+    - `overwriting` = 1 in a single step: that step was as large as what it changed.
 
-    It speaks only if the loss shows harm. For the first limit: the loss became non-finite, kept more than
-    `unlearned` = 80 % of its start, or ended above its start. For the second, more telling one: it kept more than
-    half, or it jumped to `jump` = 1.5 times its start and kept more than `recovered` = 10 %; without harm, the
-    second limit gives an `info`.
+    It speaks only if the loss shows harm: it became non-finite, or, at the end of the run,
+
+    - after a step as large as the weights: kept more than half of its start, or had jumped to `jump` = 1.5 times its
+      start and kept more than `recovered` = 10 % (without harm, there is an `info`);
+    - after 10 large steps in a row: kept more than `unlearned` = 80 % of its start;
+    - after 10 steps that are large together: is not below its start at all, within its noise.
     ## Why it matters
     Gradient descent trusts a straight line. After a step of 10 % of the weights that line no longer holds: the
     step overshoots, the initialisation is lost, ReLU units are thrown to where they never fire again and tanh
@@ -70,41 +81,48 @@ def update_too_large(
         if course is None or not len(course) or not len(own.steps):
             continue
         ratio = own.bulk(own.grown)
-        found = _burst(own, ratio, overwriting) or _persistent(own, ratio, limit, patience, until)
+        found = (
+            _burst(own, ratio, overwriting)
+            or _persistent(own, ratio, limit, patience, until)
+            or _together(own, ratio, patience * limit, patience)
+        )
         if found is None:
             continue
-        harmed = (
-            until < math.inf
-            or not _keeps_learning(history, optimizer, 0.5 if found.overwrites else unlearned)
-            or (
-                found.overwrites
-                and _peak(course, found) >= jump * course.start
-                and not _keeps_learning(history, optimizer, recovered)
+        if until < math.inf:
+            harmed = True
+        elif found.how == "burst":
+            harmed = not _keeps(history, optimizer, 0.5) or (
+                _peak(course, found) >= jump * course.start and not _keeps(history, optimizer, recovered)
             )
-        )
-        if harmed or found.overwrites:
-            yield _finding(
-                own, course, found, limit=overwriting if found.overwrites else limit, harmed=harmed
-            )
+        elif found.how == "persistent":
+            harmed = not _keeps(history, optimizer, unlearned)
+        else:
+            harmed = not _gains(history, optimizer)
+        if harmed or found.how == "burst":
+            yield _finding(own, course, found, harmed=harmed)
 
 
 @dataclass(frozen=True)
 class _Stretch:
-    """Steps with large updates; `ratio` is the largest of a burst, the smallest of a long stretch."""
+    """Steps with large updates.
 
+    Attributes:
+        how: "burst" (`ratio` is the largest), "persistent" (the smallest) or "together" (the sum).
+    """
+
+    how: Literal["burst", "persistent", "together"]
     first: int
     last: int
     ratio: float
-    overwrites: bool
+    limit: float
 
 
 def _burst(own: Weights, ratio: Floats, limit: float) -> _Stretch | None:
     above = np.flatnonzero(ratio >= limit)
     if not len(above):
         return None
-    return _Stretch(
-        int(own.steps[above[0]]), int(own.steps[above[-1]]), float(np.nanmax(ratio)), True
-    )
+    first, last = own.steps[above[0]], own.steps[above[-1]]
+    return _Stretch("burst", int(first), int(last), float(np.nanmax(ratio)), limit)
 
 
 def _persistent(
@@ -114,12 +132,25 @@ def _persistent(
     ends_broken = until < math.inf and end == len(ratio) and end - begin >= 2
     if end - begin < patience and not ends_broken:
         return None
-    return _Stretch(
-        int(own.steps[begin]), int(own.steps[end - 1]), float(ratio[begin:end].min()), False
-    )
+    first, last = own.steps[begin], own.steps[end - 1]
+    return _Stretch("persistent", int(first), int(last), float(ratio[begin:end].min()), limit)
 
 
-def _keeps_learning(history: History, optimizer: str, share: float) -> bool:
+def _together(own: Weights, ratio: Floats, limit: float, patience: int) -> _Stretch | None:
+    """The first `patience` steps whose updates add up to `limit`, where most of them were sampled."""
+    seen = np.isfinite(ratio)
+    steps, seen_ratio = own.steps[seen], ratio[seen]
+    for first in steps.tolist():
+        last = first + patience - 1
+        if 2 * ((steps >= first) & (steps <= last)).sum() < patience:
+            continue
+        total = path_length(steps, seen_ratio, first, last)
+        if total >= limit:
+            return _Stretch("together", first, last, total, limit)
+    return None
+
+
+def _keeps(history: History, optimizer: str, share: float) -> bool:
     """Whether some loss of the optimizer ends below `share` of what it would be without learning.
 
     True where the loss cannot tell, because another optimizer plays against this one.
@@ -130,31 +161,40 @@ def _keeps_learning(history: History, optimizer: str, share: float) -> bool:
     )
 
 
+def _gains(history: History, optimizer: str) -> bool:
+    """Whether some loss of the optimizer learned anything at all; True where the loss cannot tell."""
+    found = courses(history, optimizer)
+    return bool(opponents(history, optimizer)) or any(
+        course.gained() or course.fell() or not course.anchored or already_trained(history, course)
+        for course in found
+    )
+
+
 def _peak(course: Course, stretch: _Stretch) -> float:
     """The highest of the losses that came right after the large updates."""
     after = course.values[(course.steps > stretch.first) & (course.steps <= stretch.last + 3)]
     return float(after.max()) if len(after) else -math.inf
 
 
-def _finding(
-    own: Weights, course: Course, found: _Stretch, *, limit: float, harmed: bool
-) -> Finding:
-    during = (own.steps >= found.first) & (own.steps <= found.last)
-    at = np.nanargmax(np.where(np.isnan(own.grown[during]), -1, own.grown[during]).max(axis=0))
-    growth = own.rms[during][-1, at] / max(own.rms[0, at], np.finfo(float).tiny)
+def _finding(own: Weights, course: Course, found: _Stretch, *, harmed: bool) -> Finding:
+    during = own.grown[(own.steps >= found.first) & (own.steps <= found.last)]
+    at = int(np.argmax(np.nan_to_num(during).max(axis=0)))
+    how = {
+        "burst": "a single step changed the weights",
+        "persistent": "step after step changed the weights",
+        "together": f"{found.last - found.first + 1} steps together changed the weights",
+    }[found.how]
     share = f"{found.ratio:.2g} times" if found.ratio >= 1 else f"{100 * found.ratio:.0f} % of"
-    how = "a single step changed" if found.overwrites else "step after step changed"
     return Finding(
         "update-too-large",
         Severity.ERROR if harmed else Severity.INFO,
-        f"{how} the weights by {share} their own size; the loss went from {course.start:.3g} to {course.late:.3g}",
-        Location(parameter=own.names[int(at)]),
+        f"{how} by {share} their own size; the loss went from {course.start:.3g} to {course.late:.3g}",
+        Location(parameter=own.names[at]),
         found.first,
         found.last,
         {
             "update_ratio": found.ratio,
-            "limit": limit,
-            "weight_growth": float(growth),
+            "limit": found.limit,
             "loss_at_start": course.start,
             "loss_at_end": course.late,
             "optimizer": own.optimizer,

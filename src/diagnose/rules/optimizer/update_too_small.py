@@ -15,7 +15,12 @@ from diagnose.rules.optimizer._weights import weights
 from diagnose.stats.ratios import path_length
 
 
-@rule("update-too-small", needs=("update_ratio",), explains=("loss-not-decreasing",))
+@rule(
+    "update-too-small",
+    needs=("update_ratio",),
+    explains=("loss-not-decreasing",),
+    overall=True,
+)
 def update_too_small(
     history: History,
     *,
