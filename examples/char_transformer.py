@@ -34,7 +34,9 @@ class Block(nn.Module):
         self.proj = nn.Linear(width, width)
         self.norm2 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+            nn.Linear(width, 4 * width),
+            nn.GELU(),
+            nn.Linear(4 * width, width),
         )
         self.drop = nn.Dropout(dropout)
 
@@ -127,7 +129,8 @@ def make_optimizer(model, args):
 
 def main():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--batch-size", type=int, default=16)
@@ -154,7 +157,12 @@ def main():
     eval_batches = [get_batch(eval_data, args.batch_size, args.context) for _ in range(10)]
 
     model = CharTransformer(
-        len(alphabet), args.context, args.width, args.depth, args.heads, args.dropout
+        len(alphabet),
+        context=args.context,
+        width=args.width,
+        depth=args.depth,
+        heads=args.heads,
+        dropout=args.dropout,
     )
     optimizer = make_optimizer(model, args)
     print(

@@ -38,7 +38,7 @@ def error_rate(model, x, y):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--lr", type=float, default=0.03)
+    parser.add_argument("--lr", type=float, default=0.01)
     parser.add_argument("--run-dir", help="where the report goes; default: a new directory")
     args = parser.parse_args()
 

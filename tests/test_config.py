@@ -32,9 +32,7 @@ def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "rules" / "optimizer"
     folder.mkdir(parents=True)
     (folder / "update_too_large.py").write_text(RULE)
-    (folder / "dead_units.py").write_text(
-        "raise AssertionError('reading the config imported a rule')"
-    )
+    (folder / "dead_units.py").write_text("raise AssertionError('reading the config imported a rule')")
     (folder / "_private.py").write_text("")
     monkeypatch.setattr(config, "RULES_FOLDER", tmp_path / "rules")
 
@@ -211,9 +209,7 @@ def test_garbage_names_the_line(project: Path) -> None:
 
 
 @given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
-def test_no_content_raises_anything_but_config_error(
-    content: bytes, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_no_content_raises_anything_but_config_error(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("p")
     (folder / "pyproject.toml").write_bytes(b"[tool.diagnose]\n" + content)
     message = str(folder / "pyproject.toml")
@@ -229,13 +225,9 @@ def test_no_content_raises_anything_but_config_error(
 
 def test_override(rules: None) -> None:
     base = Config(budget=0.5, ignore=("dead-units",), live=True)
-    assert base.override(budget=0.1, ignore=None, live=False) == Config(
-        budget=0.1, ignore=("dead-units",)
-    )
+    assert base.override(budget=0.1, ignore=None, live=False) == Config(budget=0.1, ignore=("dead-units",))
     assert base.override(select=("dead-units",)).select == ("dead-units",)
-    with pytest.raises(
-        ConfigError, match=r'^select: there is no rule "dead". Did you mean "dead-units"\?'
-    ):
+    with pytest.raises(ConfigError, match=r'^select: there is no rule "dead". Did you mean "dead-units"\?'):
         base.override(select=("dead",))
     with pytest.raises(ConfigError, match=r"budget = 5.0: expected"):
         base.override(budget=5.0)
@@ -243,9 +235,7 @@ def test_override(rules: None) -> None:
 
 @pytest.mark.parametrize("option", [{"budget": -1.0}, {"fail_on": "info"}, {"schedule": "always"}])
 def test_a_config_in_code_is_checked_too(option: dict[str, object]) -> None:
-    with pytest.raises(
-        ConfigError, match=re.escape(f"= {next(iter(option.values()))!r}: expected")
-    ):
+    with pytest.raises(ConfigError, match=re.escape(f"= {next(iter(option.values()))!r}: expected")):
         Config(**option)  # type: ignore[arg-type]
 
 
@@ -274,9 +264,7 @@ def test_files_and_register_agree() -> None:
             assert config._fits(default, types[name]), f"{code}: {name}"
 
 
-def test_plugins_are_asked_for_a_code_that_is_not_ours(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plugins_are_asked_for_a_code_that_is_not_ours(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = {"my-rule": {"limit": "float"}}
     monkeypatch.setattr(config, "_plugin_thresholds", lambda: plugin)
     write(project, "ignore = ['my-rule']\n[tool.diagnose.rules.my-rule]\nlimit = 2")
@@ -292,7 +280,5 @@ def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
     )
     path = os.pathsep.join(filter(None, ["src", os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-c", source, str(tmp_path)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": path}
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": path})
     assert done.stdout == "set()\n"

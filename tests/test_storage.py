@@ -64,9 +64,7 @@ def findings(draw: st.DrawFn) -> Finding:
         message=draw(NAMES),
         where=Location(module=draw(st.none() | NAMES), line=draw(st.none() | STEPS)),
         first_step=draw(st.none() | STEPS),
-        evidence=draw(
-            st.dictionaries(NAMES, st.floats(allow_nan=False, allow_infinity=False) | NAMES)
-        ),
+        evidence=draw(st.dictionaries(NAMES, st.floats(allow_nan=False, allow_infinity=False) | NAMES)),
         symptoms=(Finding("loss-diverging", Severity.INFO, draw(NAMES)),),
     )
 
@@ -74,9 +72,7 @@ def findings(draw: st.DrawFn) -> Finding:
 def as_data(history: History) -> tuple[str, dict[str, list[Any]]]:
     data, arrays = history.to_arrays()
     # repr: NaN equals NaN in it, and tuples become the lists that JSON has.
-    return repr(json.loads(json.dumps(data))), {
-        name: [repr(x) for x in a.ravel()] for name, a in arrays.items()
-    }
+    return repr(json.loads(json.dumps(data))), {name: [repr(x) for x in a.ravel()] for name, a in arrays.items()}
 
 
 def small_history() -> History:
@@ -143,9 +139,7 @@ def test_a_later_save_replaces_the_earlier_one_and_leaves_one_file(
 
 def test_values_that_json_does_not_know_do_not_stop_a_save(run_directory: RunDirectory) -> None:
     history = History()
-    history.note(
-        "clipped", 1, "SGD", norm=np.float32(2.5), shape=(1, 2), what=object, array=np.arange(2)
-    )
+    history.note("clipped", 1, "SGD", norm=np.float32(2.5), shape=(1, 2), what=object, array=np.arange(2))
     run_directory.save(history)
     (event,) = load(run_directory.path)[0].events("clipped")
     assert event.detail == {"norm": 2.5, "shape": [1, 2], "what": str(object), "array": [0, 1]}
@@ -161,9 +155,7 @@ def test_numpy_alone_can_read_the_numbers(run_directory: RunDirectory) -> None:
 # -- creating ---------------------------------------------------------------------------------------
 
 
-def test_default_directories_are_new_and_unique(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_default_directories_are_new_and_unique(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(storage.time, "strftime", lambda _format: "20260102-030405")
     paths = [RunDirectory.create(stem="train").path for _ in range(3)]
@@ -183,9 +175,7 @@ def test_any_script_name_stays_inside_of_the_parent(stem: str, tmp_path_factory:
     assert path.name[0] != "."
 
 
-def test_a_gitignore_in_an_existing_parent_is_not_touched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gitignore_in_an_existing_parent_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "diagnose-runs").mkdir()
     RunDirectory.create()
@@ -217,9 +207,7 @@ def test_foreign_files_stay_and_an_earlier_run_goes(tmp_path: Path) -> None:
         ("report.json", b'{"findings": 3}'),
     ],
 )
-def test_a_foreign_file_of_our_name_is_refused_and_kept(
-    tmp_path: Path, name: str, content: bytes
-) -> None:
+def test_a_foreign_file_of_our_name_is_refused_and_kept(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(RunDirectoryError, match=rf"{name} is in the way.*\n.*--run-dir DIR"):
         RunDirectory.create(tmp_path)
@@ -241,9 +229,7 @@ def test_unwritable(tmp_path: Path, path: str) -> None:
     assert (tmp_path / "file").read_text() == "x"
 
 
-def test_a_read_only_directory_is_found_out_at_the_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_directory_is_found_out_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**_options: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -252,9 +238,7 @@ def test_a_read_only_directory_is_found_out_at_the_start(
         RunDirectory.create(tmp_path)
 
 
-def test_changing_the_working_directory_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_changing_the_working_directory_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     directory = RunDirectory.create(Path("run"))
     (tmp_path / "elsewhere").mkdir()
@@ -263,9 +247,7 @@ def test_changing_the_working_directory_changes_nothing(
     assert load(tmp_path / "run")
 
 
-def test_an_unused_directory_can_be_taken_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unused_directory_can_be_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     RunDirectory.create().remove_if_empty()
     assert os.listdir(tmp_path) == []
@@ -285,9 +267,7 @@ def test_an_unused_directory_can_be_taken_away(
 # -- failing saves ----------------------------------------------------------------------------------
 
 
-def test_a_failing_save_keeps_the_old_snapshot(
-    run_directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_save_keeps_the_old_snapshot(run_directory: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     run_directory.save(small_history())
 
     def disk_full(file: Any, **_arrays: Any) -> None:
@@ -301,9 +281,7 @@ def test_a_failing_save_keeps_the_old_snapshot(
     assert os.listdir(run_directory.path) == ["history.npz"]
 
 
-def test_a_save_inside_of_a_save(
-    run_directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_save_inside_of_a_save(run_directory: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when SIGTERM arrives while a snapshot is written."""
     real = np.savez
 
@@ -320,9 +298,7 @@ def test_a_save_inside_of_a_save(
 
 def test_a_forked_child_saves_nothing(run_directory: RunDirectory) -> None:
     run_directory.save(small_history())
-    child = multiprocessing.get_context("fork").Process(
-        target=run_directory.save, args=(History(),)
-    )
+    child = multiprocessing.get_context("fork").Process(target=run_directory.save, args=(History(),))
     child.start()
     child.join(60)
     assert child.exitcode == 0
@@ -358,9 +334,7 @@ def saved(tmp_path: Path) -> bytes:
     return directory.history_file.read_bytes()
 
 
-def refuse(
-    tmp_path: Path, content: bytes, match: str = "not a run of torch-diagnose, or damaged"
-) -> None:
+def refuse(tmp_path: Path, content: bytes, match: str = "not a run of torch-diagnose, or damaged") -> None:
     file = tmp_path / "history.npz"
     file.write_bytes(content)
     with pytest.raises(RunDirectoryError, match=match) as caught:
@@ -380,9 +354,7 @@ def rewritten(content: bytes, change: Callable[[dict[str, Any]], object]) -> byt
     return stream.getvalue()
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"garbage", b"PK\x03\x04" + b"\0" * 100, b"\x93NUMPY" + b"\0" * 50]
-)
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04" + b"\0" * 100, b"\x93NUMPY" + b"\0" * 50])
 def test_garbage(tmp_path: Path, content: bytes) -> None:
     refuse(tmp_path, content)
 
@@ -430,9 +402,7 @@ def test_a_compression_bomb_is_not_unpacked(tmp_path: Path) -> None:
 
 def test_a_header_that_promises_the_moon_allocates_nothing(tmp_path: Path) -> None:
     stream = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        stream, {"descr": "|u1", "fortran_order": False, "shape": (10**15,)}
-    )
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": (10**15,)})
     archive_bytes = io.BytesIO()
     with zipfile.ZipFile(archive_bytes, "w") as archive:
         archive.writestr("about.npy", stream.getvalue() + b"{}")
@@ -527,9 +497,7 @@ def test_unknown_fields_and_tables_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_nothing_there_points_at_what_is_near(tmp_path: Path) -> None:
-    with pytest.raises(
-        RunDirectoryError, match=r"no run is stored there \(there is no file history.npz\)"
-    ):
+    with pytest.raises(RunDirectoryError, match=r"no run is stored there \(there is no file history.npz\)"):
         load(tmp_path)
     with pytest.raises(RunDirectoryError, match="no run is stored there"):
         load(tmp_path / "missing")

@@ -66,9 +66,8 @@ def make_loaders(batch_size):
     images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1)
     images = (images - images.mean()) / images.std()
     labels = torch.tensor(digits.target)
-    train_rows, val_rows = train_test_split(
-        range(len(labels)), test_size=0.2, stratify=labels, random_state=0
-    )
+    rows = range(len(labels))
+    train_rows, val_rows = train_test_split(rows, test_size=0.2, stratify=labels, random_state=0)
     train_set = TensorDataset(images[train_rows], labels[train_rows])
     val_set = TensorDataset(images[val_rows], labels[val_rows])
     train_loader = DataLoader(train_set, batch_size=batch_size, shuffle=True)
@@ -118,10 +117,8 @@ def main():
     for epoch in range(1, args.epochs + 1):
         train_loss = train_epoch(model, train_loader, optimizer)
         val_loss, val_acc = evaluate(model, val_loader)
-        print(
-            f"epoch {epoch:2d}  train loss {train_loss:.4f}  "
-            f"val loss {val_loss:.4f}  val acc {val_acc:.3f}"
-        )
+        losses = f"train loss {train_loss:.4f}  val loss {val_loss:.4f}"
+        print(f"epoch {epoch:2d}  {losses}  val acc {val_acc:.3f}")
 
 
 if __name__ == "__main__":

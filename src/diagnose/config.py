@@ -257,29 +257,21 @@ def _thresholds(tables: object, file: Path) -> dict[str, dict[str, Threshold]]:
     """The checked content of `[tool.diagnose.rules]`."""
     source = f"{file}: [{SECTION}.rules"
     if not isinstance(tables, dict):
-        raise ConfigError(
-            f"{source}] must be a table, got {tables!r}: write [{SECTION}.rules.CODE]"
-        )
+        raise ConfigError(f"{source}] must be a table, got {tables!r}: write [{SECTION}.rules.CODE]")
     _check_codes(tables, f"{source}]")
     checked: dict[str, dict[str, Threshold]] = {}
     for code, table in tables.items():
         if not isinstance(table, dict):
-            raise ConfigError(
-                f"{source}] {code} = {table!r}: write [{SECTION}.rules.{code}] and a line each"
-            )
+            raise ConfigError(f"{source}] {code} = {table!r}: write [{SECTION}.rules.{code}] and a line each")
         types = _threshold_types(code)
         for key, value in table.items():
             known = {_kebab(name): kind for name, kind in types.items()}
             if key not in known:
                 names = f"It has: {', '.join(known)}." if known else "It has none."
                 hint = nearest(key, known)
-                raise ConfigError(
-                    f'{source}.{code}]: the rule has no threshold "{key}" (= {value!r}).{hint}\n{names}'
-                )
+                raise ConfigError(f'{source}.{code}]: the rule has no threshold "{key}" (= {value!r}).{hint}\n{names}')
             if not _fits(value, known[key]):
-                raise ConfigError(
-                    f"{source}.{code}] {key} = {value!r}: expected {_TYPES[known[key]]}"
-                )
+                raise ConfigError(f"{source}.{code}] {key} = {value!r}: expected {_TYPES[known[key]]}")
             checked.setdefault(code, {})[key.replace("-", "_")] = value
     return checked
 
@@ -318,10 +310,7 @@ def _threshold_types(code: str) -> dict[str, str]:
     name = code.replace("-", "_")
     for node in ast.parse(file.read_bytes()).body:
         if isinstance(node, ast.FunctionDef) and node.name == name:
-            return {
-                a.arg: ast.unparse(a.annotation) if a.annotation else ""
-                for a in node.args.kwonlyargs
-            }
+            return {a.arg: ast.unparse(a.annotation) if a.annotation else "" for a in node.args.kwonlyargs}
     return {}
 
 

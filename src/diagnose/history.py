@@ -160,6 +160,8 @@ class Table:
     def append(self, step: int, row: Mapping[str, float]) -> None:
         """Adds the values observed at `step`; a second append for the same step joins its row.
 
+        A value that is NaN or infinite is stored as inf: NaN would say that it was not observed.
+
         Raises:
             HistoryError: `step` lies before the last one.
         """
@@ -187,7 +189,7 @@ class Table:
             self._values[self._rows] = np.nan
             self._rows += 1
         columns = [self._column(scope) for scope in row]
-        self._values[self._rows - 1, columns] = list(row.values())
+        self._values[self._rows - 1, columns] = [_finite_or_inf(value) for value in row.values()]
 
     def series(self, scope: str) -> Series:
         """The observed values of `scope`, without gaps; empty if the scope is unknown."""
@@ -421,7 +423,7 @@ class History:
         table = self._tables.get((quantity, clock))
         if table is None:
             table = self._tables[quantity, clock] = _new_table(quantity)
-        table.append(step, {scope: _finite_or_inf(value) for scope, value in row.items()})
+        table.append(step, row)
 
     def note(self, kind: EventKind, step: int, scope: str, **detail: Any) -> None:
         """Adds an event."""

@@ -121,9 +121,7 @@ class Report:
         return plain
 
 
-def build_report(
-    history: History, diagnosis: Diagnosis, *, directory: Path | None = None
-) -> Report:
+def build_report(history: History, diagnosis: Diagnosis, *, directory: Path | None = None) -> Report:
     """The report of what `diagnosis` made of `history`; neither is kept or changed.
 
     Args:
@@ -135,18 +133,14 @@ def build_report(
         started=facts.started,
         ending=facts.ending,
         models=tuple(facts.models),
-        optimizers=tuple(
-            OptimizerSummary(name, its.type, its.steps) for name, its in history.optimizers.items()
-        ),
+        optimizers=tuple(OptimizerSummary(name, its.type, its.steps) for name, its in history.optimizers.items()),
         steps=facts.steps,
         sampled=facts.sampled,
         wall_s=facts.wall_s,
         own_s=facts.own_s,
         startup_s=facts.startup_s,
         overhead=facts.overhead,
-        not_seen={
-            event.scope: str(event.detail.get("reason", "")) for event in history.events("not-seen")
-        },
+        not_seen={event.scope: str(event.detail.get("reason", "")) for event in history.events("not-seen")},
         failed={
             str(event.detail.get("collector", event.scope)): str(event.detail.get("error", ""))
             for event in history.events("collector-failed")
@@ -168,9 +162,7 @@ def package_version() -> str:
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(
-        value, "tolist"
-    ):  # a NumPy number or array: rules may put what they computed into evidence
+    if hasattr(value, "tolist"):  # a NumPy number or array: rules may put what they computed into evidence
         value = value.tolist()
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)

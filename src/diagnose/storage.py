@@ -178,9 +178,7 @@ def load(path: Path) -> tuple[History, Diagnosis | None]:
             file = path / HISTORY
         if not file.is_file():
             hint = _runs_near(path)
-            raise RunDirectoryError(
-                f"{path}: no run is stored there (there is no file {file.name}).{hint}"
-            )
+            raise RunDirectoryError(f"{path}: no run is stored there (there is no file {file.name}).{hint}")
         if (size := file.stat().st_size) > LARGEST_FILE_BYTES:
             raise ValueError(f"{size:,} bytes are more than any run needs ({LARGEST_FILE_BYTES:,})")
         with zipfile.ZipFile(file) as archive:
@@ -230,9 +228,7 @@ def check_writable(path: Path) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if (
-            not path.exists() or path.is_file()
-        ):  # else a pipe or a device, which is written to directly
+        if not path.exists() or path.is_file():  # else a pipe or a device, which is written to directly
             path.parent.mkdir(parents=True, exist_ok=True)
             _try_to_write(path.parent)
     except OSError as error:
@@ -320,9 +316,7 @@ class _Members:
             raise ValueError(f"{name} has an unknown array format")
         shape, fortran_order, found = np.lib.format.read_array_header_1_0(stream)
         if found != np.dtype(dtype) or len(shape) != dimensions or fortran_order:
-            raise ValueError(
-                f"{name} is an array {found} {shape}, not {dtype} in {dimensions} dimensions"
-            )
+            raise ValueError(f"{name} is an array {found} {shape}, not {dtype} in {dimensions} dimensions")
         return np.frombuffer(stream.getbuffer()[stream.tell() :], dtype=found).reshape(shape)
 
 
@@ -331,7 +325,7 @@ def _load(members: _Members, file: Path) -> tuple[History, Diagnosis | None]:
     from diagnose.rules import Diagnosis
 
     about = json.loads(members.read("about", "u1", 1).tobytes())
-    pass
+    _check_nesting(about)
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise ValueError(f"its format is not {FORMAT!r}")
     version = about["version"]
@@ -457,6 +451,4 @@ def _is(value: Any, hint: Any) -> bool:
 def _runs_near(path: Path) -> str:
     """A hint for someone who named the folder of the runs, or nothing that exists."""
     runs = sorted(file.parent for file in path.glob(f"*/{HISTORY}")) if path.is_dir() else []
-    return (
-        f"\nThe latest below it: {max(runs, key=lambda run: run.stat().st_mtime)}" if runs else ""
-    )
+    return f"\nThe latest below it: {max(runs, key=lambda run: run.stat().st_mtime)}" if runs else ""

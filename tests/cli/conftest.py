@@ -10,7 +10,7 @@ import pytest
 from diagnose import config, rules
 from diagnose.findings import Finding, Severity
 from diagnose.history import History
-from diagnose.rules import Rule
+from diagnose.rules import Rule, _base
 
 PAGE = """\
 The loss says x.
@@ -28,9 +28,7 @@ Here.
 """
 
 
-def loss_says_x(
-    history: History, *, limit: float = 0.5, min_steps: int = 3, on: bool = True
-) -> Iterator[Finding]:
+def loss_says_x(history: History, *, limit: float = 0.5, min_steps: int = 3, on: bool = True) -> Iterator[Finding]:
     for scope in history.scopes("loss"):
         last = float(history.series("loss", scope).values[-1])
         if on and last > limit:
@@ -48,19 +46,16 @@ def norm_says_y(history: History) -> Iterator[Finding]:
 
 
 loss_says_x.__doc__ = PAGE
-norm_says_y.__doc__ = PAGE.replace(
-    "The loss says x", "The norm says y, at such length that the line does not fit " * 2
-)
+norm_says_y.__doc__ = PAGE.replace("The loss says x", "The norm says y, at such length that the line does not fit " * 2)
 
 
 @pytest.fixture
 def made_up_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Rule]:
     """The rules `loss-says-x` (a warning) and `norm-says-y` (an error), in place of all others."""
-    x = Rule(
-        "loss-says-x", loss_says_x, ("loss",), (), "0.1", {"limit": 0.5, "min_steps": 3, "on": True}
-    )
-    y = Rule("norm-says-y", norm_says_y, ("grad_norm",), ("loss-says-x",), "0.2", {})
-    made_up = {rule.code: rule for rule in (x, y)}
+    monkeypatch.setattr(_base, "_REGISTER", {})
+    rules.rule("loss-says-x", needs=("loss",))(loss_says_x)
+    rules.rule("norm-says-y", needs=("grad_norm",), explains=("loss-says-x",), since="0.2")(norm_says_y)
+    made_up = _base.registered()
     monkeypatch.setattr(rules, "all_rules", lambda: made_up)
     folder = tmp_path / "rules"
     folder.mkdir()

@@ -26,9 +26,7 @@ def test_help_teaches_by_example(command: str, capsys: pytest.CaptureFixture[str
 def test_version(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.metadata
 
-    monkeypatch.setattr(
-        importlib.metadata, "version", lambda name: {"torch-diagnose": "1.2.3"}[name]
-    )
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: {"torch-diagnose": "1.2.3"}[name])
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == "torch-diagnose 1.2.3\n"
 
@@ -67,9 +65,7 @@ def test_version(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
         (["run", "--json"], "argument --json: expected one argument"),
     ],
 )
-def test_wrong_usage(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("train.py").touch()
     assert main(arguments) == 2
     captured = capsys.readouterr()
@@ -98,23 +94,17 @@ def test_keyboard_interrupt_passes(monkeypatch: pytest.MonkeyPatch) -> None:
         main(["rules"])
 
 
-@pytest.mark.parametrize(
-    "arguments", ["['--help']", "['run', '--help']", "['run', '--bad']", "['--version']"]
-)
+@pytest.mark.parametrize("arguments", ["['--help']", "['run', '--help']", "['run', '--bad']", "['--version']"])
 def test_nothing_heavy_for_help(arguments: str) -> None:
     source = (
         f"import sys; from diagnose.cli import main; main({arguments});"
         "print(*{'torch', 'numpy', 'rich', 'tensorboard'} & set(sys.modules), file=sys.stderr)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stderr.endswith("\n\n") or done.stderr == "\n"
 
 
 def test_python_m_diagnose() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "diagnose", "nonsense"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-m", "diagnose", "nonsense"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "no command 'nonsense'" in done.stderr

@@ -41,12 +41,8 @@ def test_verbose(run_dir: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "not run   norm-says-y: needs grad_norm" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "arguments", [["runs/a", "--json"], ["--json", "runs/a"], ["runs/a", "--json", "-"]]
-)
-def test_json_on_stdout(
-    run_dir: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("arguments", [["runs/a", "--json"], ["--json", "runs/a"], ["runs/a", "--json", "-"]])
+def test_json_on_stdout(run_dir: str, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", *arguments]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["verdict"] == "at-risk"
@@ -54,9 +50,7 @@ def test_json_on_stdout(
     assert report["not_run"] == {"norm-says-y": "not run: needs grad_norm"}
 
 
-def test_json_into_a_file_beside_the_summary(
-    run_dir: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_into_a_file_beside_the_summary(run_dir: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", run_dir, "--json", "out.json"]) == 0
     assert "training can be better" in capsys.readouterr().out
     assert json.loads(Path("out.json").read_text())["findings"][0]["code"] == "loss-says-x"

@@ -30,9 +30,7 @@ class Terminal(io.TextIOWrapper):
         return buffer.getvalue().decode(self.encoding)
 
 
-def on_terminal(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch, encoding: str = "utf-8"
-) -> str:
+def on_terminal(arguments: list[str], monkeypatch: pytest.MonkeyPatch, encoding: str = "utf-8") -> str:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     terminal = Terminal(encoding)
@@ -71,13 +69,8 @@ def test_rules_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_explain_piped_is_markdown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "loss-says-x"]) == 0
     page = capsys.readouterr().out
-    assert page.startswith(
-        "# loss-says-x\n\nThe loss says x.\n\n## What it does\nReads **the loss**"
-    )
-    assert (
-        "```toml\n[tool.diagnose.rules.loss-says-x]\nlimit = 0.5\nmin-steps = 3\non = true\n```"
-        in page
-    )
+    assert page.startswith("# loss-says-x\n\nThe loss says x.\n\n## What it does\nReads **the loss**")
+    assert "```toml\n[tool.diagnose.rules.loss-says-x]\nlimit = 0.5\nmin-steps = 3\non = true\n```" in page
     assert main(["explain", "norm-says-y"]) == 0
     assert "Thresholds" not in capsys.readouterr().out
 
@@ -97,9 +90,7 @@ def test_explain_on_a_terminal_is_laid_out(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_explain_on_a_terminal_of_another_encoding(
-    encoding: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_explain_on_a_terminal_of_another_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "limit >= `limit`" in on_terminal(["explain", "loss-says-x"], monkeypatch, encoding)
 
 

@@ -54,9 +54,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Calls:
         (["-", "x"], Program("-", ("x",))),
     ],
 )
-def test_where_our_part_ends(
-    arguments: list[str], program: Program | None, launched: Calls
-) -> None:
+def test_where_our_part_ends(arguments: list[str], program: Program | None, launched: Calls) -> None:
     code = main(["run", *arguments])
     if program is None:
         assert (code, launched) == (2, [])
@@ -65,11 +63,7 @@ def test_where_our_part_ends(
         assert [called for called, _ in launched] == [program]
 
 
-@given(
-    arguments=st.lists(
-        st.text() | st.sampled_from(["--", "-m", "--help", "-h", "--json", "--live", "--version"])
-    )
-)
+@given(arguments=st.lists(st.text() | st.sampled_from(["--", "-m", "--help", "-h", "--json", "--live", "--version"])))
 def test_the_scripts_arguments_are_untouched(arguments: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         calls: list[Program] = []
@@ -108,9 +102,7 @@ def test_options(launched: Calls, made_up_rules: object) -> None:
     ]
 
 
-def test_the_command_line_overrides_the_file_of_the_current_directory(
-    launched: Calls, made_up_rules: object
-) -> None:
+def test_the_command_line_overrides_the_file_of_the_current_directory(launched: Calls, made_up_rules: object) -> None:
     Path("pyproject.toml").write_text(
         "[tool.diagnose]\nbudget = 0.25\nlive = true\nfail-on = 'error'\nignore = ['norm-says-y']"
     )
@@ -148,9 +140,7 @@ def test_impossible_values(
     assert launched == []
 
 
-def test_a_garbage_file_stops_before_anything_runs(
-    launched: Calls, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_garbage_file_stops_before_anything_runs(launched: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     Path("pyproject.toml").write_text("[tool.diagnose]\nbudget = ")
     assert main(["run", "train.py"]) == 2
     assert "pyproject.toml: not valid TOML" in capsys.readouterr().err
@@ -192,9 +182,7 @@ def test_for_real() -> None:
 
 
 def test_nothing_heavy_before_the_script() -> None:
-    Path("train.py").write_text(
-        "import sys; print({'torch', 'numpy', 'rich', 'tensorboard'} & set(sys.modules))"
-    )
+    Path("train.py").write_text("import sys; print({'torch', 'numpy', 'rich', 'tensorboard'} & set(sys.modules))")
     command = [sys.executable, "-m", "diagnose", "run", "--ignore", "rule-error", "train.py"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -47,7 +47,7 @@ def test_everything_is_said() -> None:
     for text in (
         "training is broken: 1 error, 1 warning",
         "CNN with SGD; 412 steps (38 sampled) in 12 s, overhead 1.2 %",
-        "error update-too-large at head.weight and 2 more, since step 3: SGD moves",
+        "error update-too-large in head.weight and 2 more, since step 3: SGD moves",
         "update ratio 0.431 (limit 0.1)",
         "Divide the learning rate by 10",
         "loss-not-decreasing (steps 40 to 80)",

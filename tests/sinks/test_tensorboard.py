@@ -198,7 +198,7 @@ def test_findings_are_written_when_they_change(tmp_path: Path) -> None:
     (first_step, first), (second_step, second) = texts(tmp_path)
     assert (first_step, second_step) == (412, 500)
     assert first.startswith("**healthy: nothing wrong in 412 steps**")
-    assert "**error update-too-large** at head.weight and 2 more, since step 3: SGD moves" in second
+    assert "**error update-too-large** in head.weight and 2 more, since step 3: SGD moves" in second
     assert "- try: Divide the learning rate by 10 (now 4)." in second
 
 
@@ -291,9 +291,7 @@ def test_a_forked_child_writes_nothing(tmp_path: Path, theirs: bool) -> None:
         history = History()
         row(history, 1)
         sink.add_scalars(history)  # not flushed: the child inherits it unwritten
-        child = multiprocessing.get_context("fork").Process(target=_write_in_child, args=(sink, history))
-        child.start()
-        child.join()
+        exit_code = in_a_fork(_write_in_child, sink, history)
     row(history, 2)
     sink.add_scalars(history)
     sink.close()

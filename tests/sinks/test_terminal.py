@@ -65,7 +65,7 @@ def test_unhealthy() -> None:
         == """\
 diagnose: training is broken: 1 error, 1 warning
 
-ERROR     update-too-large at head.weight and 2 more, since step 3
+ERROR     update-too-large in head.weight and 2 more, since step 3
           SGD moves head.weight by 43 % of its size, 40 samples in a row.
 evidence  update ratio 0.431 (limit 0.1); learning rate 4; also at
           body.0.weight, body.2.weight
@@ -75,7 +75,7 @@ explains  dead-units (body.7, since step 9)
           loss-not-decreasing (steps 40 to 80)
 more      diagnose explain update-too-large
 
-WARNING   gradients-not-cleared at train.py:31, since step 2
+WARNING   gradients-not-cleared in train.py:31, since step 2
           Each step uses gradients that the step before it has used already.
 evidence  stale share 99.8 % (limit 50 %)
 try       Call optimizer.zero_grad() before loss.backward().

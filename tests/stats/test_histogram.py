@@ -84,9 +84,7 @@ def test_nothing_finite() -> None:
     assert (result.edges[0], result.edges[-1]) == (0.0, 1.0)
 
 
-@pytest.mark.parametrize(
-    "value", [0.0, 1.0, -3.5, 1e-300, 5e-324, 1e20, 1.7e308, float(np.finfo(np.float64).max)]
-)
+@pytest.mark.parametrize("value", [0.0, 1.0, -3.5, 1e-300, 5e-324, 1e20, 1.7e308, float(np.finfo(np.float64).max)])
 def test_equal_values_share_one_bin_between_distinct_edges(value: float) -> None:
     result = histogram(np.full(7, value))
     assert sorted(result.counts)[-2:] == [0, 7]

@@ -15,7 +15,10 @@ def bars(count):
 
 
 model = nn.Sequential(
-    nn.Conv2d(1, 8, kernel_size=3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(512, 2)
+    nn.Conv2d(1, 8, kernel_size=3, padding=1),
+    nn.ReLU(),
+    nn.Flatten(),
+    nn.Linear(512, 2),
 )
 nn.init.constant_(model[0].bias, 0.0)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)

@@ -5,8 +5,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 torch.manual_seed(0)
 
 
-def layer(n_in, n_out):
-    return spectral_norm(nn.Linear(n_in, n_out))
+def layer(n_in, n_out, bias=True):
+    return spectral_norm(nn.Linear(n_in, n_out, bias))
 
 
 # The critic of a Wasserstein GAN: its loss has no lower bound unless the critic's slope has one.
@@ -17,7 +17,7 @@ critic = nn.Sequential(
     nn.LeakyReLU(0.2),
     layer(64, 64),
     nn.LeakyReLU(0.2),
-    layer(64, 1),
+    layer(64, 1, bias=False),
 )
 optimizer = torch.optim.Adam(critic.parameters(), lr=0.002)
 for step in range(300):

@@ -19,7 +19,7 @@ class Counter(nn.Module):
 
 
 model = Counter()
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
 for step in range(300):
     tosses = torch.randint(2, (64, 12)).float() * 2 - 1
     labels = (tosses.sum(dim=1) > 0).float()

@@ -6,7 +6,9 @@ torch.manual_seed(0)
 
 # Remove the noise from short sine waves.
 model = nn.Sequential(
-    nn.Conv1d(1, 8, kernel_size=5, padding=2), nn.Tanh(), nn.Conv1d(8, 1, kernel_size=5, padding=2)
+    nn.Conv1d(1, 8, kernel_size=5, padding=2),
+    nn.Tanh(),
+    nn.Conv1d(8, 1, kernel_size=5, padding=2),
 )
 optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
 time = torch.linspace(0, 6, 64)

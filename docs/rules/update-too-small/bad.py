@@ -6,7 +6,7 @@ from torch import nn
 torch.manual_seed(0)
 
 model = nn.Sequential(nn.Linear(2, 64), nn.GELU(), nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 1))
-optimizer = torch.optim.Adam(model.parameters(), lr=1e-8)
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-7)
 for step in range(400):
     x = 4 * torch.rand(64, 2) - 2
     y = torch.sin(2 * x[:, :1]) * x[:, 1:] + 0.1 * torch.randn(64, 1)

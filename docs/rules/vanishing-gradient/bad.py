@@ -10,7 +10,7 @@ class DeepNet(nn.Module):
     def __init__(self):
         super().__init__()
         self.first = nn.Linear(20, 32)
-        self.hidden = nn.ModuleList(nn.Linear(32, 32) for _ in range(8))
+        self.hidden = nn.ModuleList(nn.Linear(32, 32) for _ in range(6))
         self.last = nn.Linear(32, 3)
 
     def forward(self, x):

@@ -89,9 +89,7 @@ def _parse(arguments: list[str], parser: Parser, commands: dict[str, Parser]) ->
         return run.parse(arguments[1:], commands["run"])
     if not command.startswith("-") and command not in commands:
         if Path(command).is_file():
-            parser.error(
-                f"there is no command {command!r}. To run a script: diagnose run {command}"
-            )
+            parser.error(f"there is no command {command!r}. To run a script: diagnose run {command}")
         reject(parser, f"there is no command {command!r}.", command, commands)
     options: argparse.Namespace = parser.parse_args(arguments)
     return options

@@ -30,9 +30,7 @@ class Parser(argparse.ArgumentParser):
 
     def options_with_value(self) -> set[str]:
         """The options that are followed by a value."""
-        return {
-            name for action in self._actions if action.nargs != 0 for name in action.option_strings
-        }
+        return {name for action in self._actions if action.nargs != 0 for name in action.option_strings}
 
 
 def reject(parser: Parser, problem: str, word: str, known: Iterable[str]) -> NoReturn:

@@ -32,9 +32,7 @@ def add_parser(commands: Any) -> None:
         epilog="example:\n  diagnose explain dead-units\n",
         formatter_class=RAW,
     )
-    parser.add_argument(
-        "code", metavar="CODE", help="as the findings show it; `diagnose rules` lists all"
-    )
+    parser.add_argument("code", metavar="CODE", help="as the findings show it; `diagnose rules` lists all")
     parser.set_defaults(execute=execute, parser=parser)
 
 
@@ -54,9 +52,7 @@ def _page(rule: Rule) -> str:
     """The page of the rule with its code as title, and its thresholds as they stand in pyproject.toml."""
     page = f"# {rule.code}\n\n{rule.page.strip()}\n"
     if rule.thresholds:
-        lines = [
-            f"{name.replace('_', '-')} = {_toml(value)}" for name, value in rule.thresholds.items()
-        ]
+        lines = [f"{name.replace('_', '-')} = {_toml(value)}" for name, value in rule.thresholds.items()]
         settings = "\n".join([f"[tool.diagnose.rules.{rule.code}]", *lines])
         page += f"\n## Thresholds\nIn pyproject.toml, with their defaults:\n\n```toml\n{settings}\n```\n"
     return page

@@ -36,9 +36,7 @@ def add_parser(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=RAW,
     )
-    parser.add_argument(
-        "run_dir", metavar="RUN_DIR", type=Path, nargs="?", help="where the run is stored"
-    )
+    parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, nargs="?", help="where the run is stored")
     parser.add_argument(
         "--json",
         metavar="FILE",
@@ -62,12 +60,8 @@ def execute(options: argparse.Namespace) -> int:
     config = load_config(Path()).override(**rule_options(options))
     history, _ = load(run_dir)
     rules = all_rules()
-    diagnosis = diagnose_history(
-        history, rules, thresholds=config.rules, hidden=config.hidden(rules)
-    )
-    report = build_report(
-        history, diagnosis, directory=(run_dir if run_dir.is_dir() else run_dir.parent).absolute()
-    )
+    diagnosis = diagnose_history(history, rules, thresholds=config.rules, hidden=config.hidden(rules))
+    report = build_report(history, diagnosis, directory=(run_dir if run_dir.is_dir() else run_dir.parent).absolute())
     if json == STDOUT:
         from diagnose.sinks.json import json_text
 
@@ -87,9 +81,7 @@ def _paths(options: argparse.Namespace) -> tuple[Path, Path | None]:
         return options.run_dir, options.json
     if options.json is not None and options.json.is_dir():
         return options.json, STDOUT
-    raise ConfigError(
-        "report: name the RUN_DIR of the run to report on, as `diagnose run` has printed it"
-    )
+    raise ConfigError("report: name the RUN_DIR of the run to report on, as `diagnose run` has printed it")
 
 
 def _write(report: Any, path: Path) -> None:

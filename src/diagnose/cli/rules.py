@@ -21,9 +21,7 @@ def add_parser(commands: Any) -> None:
         epilog="examples:\n  diagnose rules\n  diagnose rules --json | jq '.[].code'\n",
         formatter_class=RAW,
     )
-    parser.add_argument(
-        "--json", action="store_true", help="as JSON, with thresholds and needed quantities"
-    )
+    parser.add_argument("--json", action="store_true", help="as JSON, with thresholds and needed quantities")
     parser.set_defaults(execute=execute, parser=parser)
 
 

@@ -80,9 +80,7 @@ def parse(arguments: list[str], parser: Parser) -> argparse.Namespace:
     ours, target, is_module = _split(arguments, parser)
     options: argparse.Namespace = parser.parse_args(ours)
     if not target:
-        parser.error(
-            "name a MODULE after -m" if is_module else "name a SCRIPT, or a MODULE with -m"
-        )
+        parser.error("name a MODULE after -m" if is_module else "name a SCRIPT, or a MODULE with -m")
     options.target, *options.args = target
     options.is_module = is_module
     return options

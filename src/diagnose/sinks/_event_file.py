@@ -43,9 +43,7 @@ class EventFile:
         name = f"events.out.tfevents.{now:010d}.{host}.{self._process}.{next(_numbers)}{suffix}"
         self._path = os.path.join(log_dir, name)
         source = SourceMetadata(writer="diagnose.sinks.tensorboard")
-        self.add_event(
-            Event(wall_time=time.time(), file_version="brain.Event:2", source_metadata=source)
-        )
+        self.add_event(Event(wall_time=time.time(), file_version="brain.Event:2", source_metadata=source))
         self.flush()
 
     def get_logdir(self) -> str:
@@ -93,9 +91,7 @@ class ThreadlessWriter(SummaryWriter):
 
     def add_values(self, values: Mapping[str, float], step: int) -> None:
         """Scalars by tag, in one event: a tenth of the time of `add_scalar` for each."""
-        summary = Summary(
-            value=[Summary.Value(tag=tag, simple_value=v) for tag, v in values.items()]
-        )
+        summary = Summary(value=[Summary.Value(tag=tag, simple_value=v) for tag, v in values.items()])
         self._get_file_writer().add_summary(summary, step)
 
 

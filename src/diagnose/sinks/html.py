@@ -55,10 +55,7 @@ def _finding(finding: Finding, report: Report) -> str:
     opened = "" if finding.severity is Severity.INFO else " open"
     code = f"<b>{finding.severity.value} {_escaped(finding.code)}</b>"
     title = f"{code} {_escaped(wording.place_and_steps(finding, report))}".rstrip()
-    terms = "".join(
-        f"<dt>{label}</dt><dd>{_escaped(text)}</dd>"
-        for label, text in wording.details(finding, report)
-    )
+    terms = "".join(f"<dt>{label}</dt><dd>{_escaped(text)}</dd>" for label, text in wording.details(finding, report))
     return (
         f'<details{opened} style="border-color:{_COLOURS[finding.severity]}">'
         f"<summary>{title}: {_escaped(finding.message)}</summary><dl>{terms}</dl></details>"

@@ -51,9 +51,7 @@ class TensorBoardSink:
         say: takes the one message about why nothing is written any more; by default it goes to stderr.
     """
 
-    def __init__(
-        self, target: str | Path | SummaryWriter, *, say: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, target: str | Path | SummaryWriter, *, say: Callable[[str], None] | None = None) -> None:
         self._log_dir = str(target) if isinstance(target, str | os.PathLike) else None
         self._writer: Any = None if self._log_dir is not None else target
         self._say = say or _say
@@ -98,9 +96,7 @@ class TensorBoardSink:
             write(*arguments)
         except Exception as error:
             self._broken = True
-            self._say(
-                f"TensorBoard files are not written any more: {type(error).__name__}: {error}"
-            )
+            self._say(f"TensorBoard files are not written any more: {type(error).__name__}: {error}")
 
     def _open(self) -> Any:
         """The writer, which is made the first time."""
@@ -132,9 +128,7 @@ class TensorBoardSink:
                 for row in np.flatnonzero(new.any(axis=1)):
                     step, columns = int(table.steps[row]), np.flatnonzero(new[row])
                     numbers = table.values[row, columns].tolist()
-                    self._add_values(
-                        dict(zip([tags[c] for c in columns], numbers, strict=True)), step
-                    )
+                    self._add_values(dict(zip([tags[c] for c in columns], numbers, strict=True)), step)
                     last[columns] = step
                 self._drawn[quantity, clock] = tags, last
 
@@ -183,7 +177,7 @@ def findings_markdown(report: Report) -> str:
 def _markdown(text: str) -> str:
     """`text` such that Markdown shows it as it is."""
     escaped = re.sub(r"([\\`*_{}\[\]#])", r"\\\1", html.escape(wording.visible(text), quote=False))
-    return escaped
+    return escaped.replace("|", "&#124;")
 
 
 def _tag(pattern: str, scope: str) -> str:

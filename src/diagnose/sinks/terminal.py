@@ -103,9 +103,7 @@ class _Summary:
         text = wording.headline(self.report)
         if self.report.verdict == "healthy":
             text = f"healthy. {wording.watched(self.report)}"
-        self.labelled(
-            "diagnose:", text, label_style="bold", style=_VERDICT_STYLES[self.report.verdict]
-        )
+        self.labelled("diagnose:", text, label_style="bold", style=_VERDICT_STYLES[self.report.verdict])
 
     def finding(self, finding: Finding) -> None:
         """A finding in full."""
@@ -116,9 +114,7 @@ class _Summary:
         self.labelled("", finding.message)
         before = ""
         for label, text in wording.details(finding, self.report):
-            self.labelled(
-                label if label != before else "", text, style="bold" if label == "try" else ""
-            )
+            self.labelled(label if label != before else "", text, style="bold" if label == "try" else "")
             before = label
 
     def brief(self, finding: Finding) -> None:
@@ -148,15 +144,11 @@ class _Summary:
         if self.report.run.directory is not None:
             # A path is for copying: never broken, not even where the line ends.
             path = self.safe(wording.shortest_path(self.report.run.directory))
-            self.write(
-                self.new_text(f"{'stored':<{MARGIN}}", style="dim").append(path, style="not dim")
-            )
+            self.write(self.new_text(f"{'stored':<{MARGIN}}", style="dim").append(path, style="not dim"))
 
     # -- how it is laid out -------------------------------------------------------------------------
 
-    def labelled(
-        self, label: str, text: str | Text, *, label_style: str = "dim", style: str = ""
-    ) -> None:
+    def labelled(self, label: str, text: str | Text, *, label_style: str = "dim", style: str = "") -> None:
         """`text`, wrapped, to the right of its label; nothing if it is empty."""
         content = text if not isinstance(text, str) else self.new_text(self.safe(text), style=style)
         start = self.new_text(f"{label:<{MARGIN}}", style=label_style)

@@ -126,15 +126,11 @@ def when(finding: Finding, report: Report) -> str:
     first, last = finding.first_step, finding.last_step
     if first is None:
         return ""
-    clocks = [
-        optimizer.steps for optimizer in report.run.optimizers if optimizer.steps >= (last or first)
-    ]
+    clocks = [optimizer.steps for optimizer in report.run.optimizers if optimizer.steps >= (last or first)]
     end = min(clocks, default=report.run.steps)
     if last is None or (last > first and last >= 0.9 * end):
         return f"since step {number(first)}"
-    return (
-        f"at step {number(first)}" if last == first else f"steps {number(first)} to {number(last)}"
-    )
+    return f"at step {number(first)}" if last == first else f"steps {number(first)} to {number(last)}"
 
 
 def where(finding: Finding) -> str:
@@ -148,9 +144,9 @@ def where(finding: Finding) -> str:
 
 
 def place_and_steps(finding: Finding, report: Report) -> str:
-    """What follows the code of a finding: "at fc1 and 3 more, since step 3"; "" if neither is known."""
+    """What follows the code of a finding: "in fc1 and 3 more, since step 3"; "" if neither is known."""
     place = where(finding)
-    return ", ".join(filter(None, [place and f"at {place}", when(finding, report)]))
+    return ", ".join(filter(None, [place and f"in {place}", when(finding, report)]))
 
 
 def details(finding: Finding, report: Report) -> Iterator[tuple[str, str]]:
@@ -284,12 +280,7 @@ def watched(report: Report) -> str:
     run = report.run
     models = _some(run.models) or "no module"
     kinds = [optimizer.type for optimizer in run.optimizers]
-    optimizers = _some(
-        [
-            f"{kinds.count(kind)} {kind}" if kinds.count(kind) > 1 else kind
-            for kind in _unique(kinds)
-        ]
-    )
+    optimizers = _some([f"{kinds.count(kind)} {kind}" if kinds.count(kind) > 1 else kind for kind in _unique(kinds)])
     subject = f"{models} with {optimizers}" if optimizers else models
     steps = f"{counted(run.steps, 'step')} ({number(run.sampled)} sampled)"
     return f"{subject}; {steps} in {duration(run.wall_s)}, overhead {100 * run.overhead:.1f} %"

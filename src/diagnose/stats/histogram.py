@@ -79,9 +79,7 @@ def histogram(values: NDArray[Any], bins: int = 64) -> Histogram:
     edges[-1] = high
     with np.errstate(over="ignore", invalid="ignore"):
         total, total_of_squares = float(finite.sum()), float(finite.dot(finite))
-    return Histogram(
-        counts[:bins], edges, minimum, maximum, len(finite), total, total_of_squares, nonfinite
-    )
+    return Histogram(counts[:bins], edges, minimum, maximum, len(finite), total, total_of_squares, nonfinite)
 
 
 def _range(values: NDArray[np.float64]) -> tuple[float, float]:

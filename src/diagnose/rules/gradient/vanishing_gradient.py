@@ -69,9 +69,9 @@ def vanishing_gradient(
     LSTM or GRU, shorter sequences.
     ## Limits
     It says nothing if the loss falls to half: with Adam, small gradients may still move their layers. Embeddings do not count, and
-    neither do layers whose gradient is exactly zero. Nor is it said of branches whose losses differ in size (an actor and a
-    critic), where one step from layer to layer makes for most of the difference. It cannot see a gradient that fades over time inside a recurrent
-    layer.
+    neither do layers whose gradient is exactly zero. It looks at the longest chain of layers that take in what the one before puts
+    out, so that it cannot judge layers with a fused or a gated projection, nor a gradient that fades over time inside a
+    recurrent layer.
     ## Source
     Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010; He et al., "Delving
     deep into rectifiers", 2015; Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks",
@@ -110,7 +110,7 @@ class _Profile:
         layers: indices of the weights, in the order of execution.
         lost: powers of ten that it loses from the last to the first, per sample in which it could be told.
         gradual: whether no single step from one layer to the next makes for most of that. One that does separates
-            two branches with losses of different size (an actor and a critic) rather than two layers of a chain.
+            two branches with losses of different size rather than two layers of a chain.
         first_moved, last_moved: how far all updates moved the first and the last third of the layers, as a share
             of their size: medians; NaN if unknown.
     """
@@ -123,12 +123,25 @@ class _Profile:
 
 
 def _layers(own: Weights, history: History) -> list[int]:
-    """The weights with a place in the order of execution that ever had a gradient."""
-    return [
-        index
-        for index, name in enumerate(own.names)
-        if history.parameters[name].order is not None and (own.gradients[:, index] > 0).any()
-    ]
+    """The longest chain of weights, in the order of execution, that ever had a gradient.
+
+    A chain goes on as long as a weight takes in what the one before puts out (per position, if a convolution is
+    flattened). So branches that merely run one after the other, as an actor and a critic, are not strung together.
+    """
+    chains: list[list[int]] = [[]]
+    outputs, is_kernel = 0, False
+    for index, name in enumerate(own.names):
+        facts = history.parameters[name]
+        if facts.order is None or len(facts.shape) < 2 or not (own.gradients[:, index] > 0).any():
+            continue
+        transposed = facts.module_type.startswith("ConvTranspose")
+        outgoing, incoming = facts.shape[:2] if not transposed else facts.shape[1::-1]
+        goes_on = incoming % outputs == 0 if outputs and is_kernel else incoming == outputs
+        if not goes_on:
+            chains.append([])
+        chains[-1].append(index)
+        outputs, is_kernel = outgoing, len(facts.shape) > 2
+    return max(chains, key=len)
 
 
 def _profile(own: Weights, layers: list[int], course: Course) -> _Profile:

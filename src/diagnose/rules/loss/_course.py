@@ -147,9 +147,12 @@ class Course:
         """Whether the loss was ever `share` below its reference, and by more than noise explains."""
         if not len(self):
             return False
-        opening_error = 1.25 * self.noise / math.sqrt(len(self._opening))
-        gain = self.reference - min(self.lowest, self.late)
-        return gain >= share * abs(self.reference) and gain > 2 * opening_error
+        sigma = 1.25 * self.noise  # standard error of a median of one value
+        opening = sigma / math.sqrt(len(self._opening))
+        # The lowest of 20 equal blocks lies about 2 of its standard errors too low, by selection alone.
+        lowest = self.lowest + 2 * sigma / math.sqrt(max(len(self) / max(len(self.levels), 1), 1))
+        gain = self.reference - min(lowest, self.late)
+        return gain >= share * abs(self.reference) and gain > 2 * opening
 
     def gained(self, sigmas: float = 2.0) -> bool:
         """Whether the loss ends below its reference by more than its own correlated noise: it learned something, however little."""
@@ -321,15 +324,21 @@ def _tells(course: Course, guess: float) -> bool:
 
 
 def _outputs(history: History, optimizer: str) -> int:
-    """Number of outputs of the last layer to run that `optimizer` trains; 0 if it is not known."""
-    owners = {facts.module for facts in history.parameters.values()}
-    last: ParameterFacts | None = None
-    for name in stepped_by(history, optimizer):
-        facts = history.parameters[name]
+    """Number of outputs of the last layer to run, of those that `optimizer` trains; 0 if it is not known.
+
+    If it trains no layer (but a prompt in front of a frozen model, say), of all.
+    """
+    owners = {facts.module for facts in history.parameters.values() if facts.module_type}
+    last: dict[bool, ParameterFacts] = {}
+    trained = set(stepped_by(history, optimizer))
+    for name, facts in history.parameters.items():
         # A module with children ends after them, whatever its own parameters (a positional encoding) are for.
-        is_leaf = not any(owner.startswith(f"{facts.module}.") for owner in owners) and "." in name
+        inside = f"{facts.module}." if facts.module else ""
+        is_leaf = not any(owner != facts.module and owner.startswith(inside) for owner in owners)
         if facts.order is None or len(facts.shape) < 2 or not is_leaf:
             continue
-        if last is None or last.order is None or facts.order > last.order:
-            last = facts
-    return last.shape[0] if last is not None else 0
+        best = last.get(name in trained)
+        if best is None or best.order is None or facts.order > best.order:
+            last[name in trained] = facts
+    found = last.get(True) or last.get(False)
+    return found.shape[0] if found is not None else 0

@@ -52,7 +52,7 @@ def parameter_not_updated(
     unmoved = {
         name: facts
         for name, facts in history.parameters.items()
-        if facts.changed is False and facts.requires_grad and facts.module and facts.size
+        if facts.changed is False and facts.requires_grad and facts.module_type and facts.size
     }
     held = {name: facts for name, facts in unmoved.items() if _stepped(history, facts, min_steps)}
     if max((facts.steps for facts in history.optimizers.values()), default=0) < min_steps:
@@ -63,7 +63,7 @@ def parameter_not_updated(
 
 
 def _in_no_optimizer(history: History, unmoved: Parameters, min_seen: int) -> Iterator[Finding]:
-    trained = [n for n, facts in history.parameters.items() if facts.optimizers and facts.module]
+    trained = [n for n, facts in history.parameters.items() if facts.optimizers and facts.module_type]
     orphans = [
         n for n, facts in history.parameters.items() if facts.optimizers and not facts.module
     ]
@@ -275,13 +275,13 @@ def _finding(
     first = names[0]
     steps = max(facts.steps for facts in history.optimizers.values())
     elements = sum(facts.size for facts in parameters.values())
-    everything = sum(facts.size for facts in history.parameters.values() if facts.module)
+    everything = sum(facts.size for facts in history.parameters.values() if facts.module_type)
     others = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return Finding(
         "parameter-not-updated",
         severity,
         f"{first}{others} {what}: unchanged after {steps} steps",
-        Location(module=parameters[first].module, parameter=first),
+        Location(module=parameters[first].module or None, parameter=first),
         max(parameters[first].first_step, 1),
         None,
         {
