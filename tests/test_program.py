@@ -179,7 +179,7 @@ SELF = """
     print(__spec__ and (__spec__.name, __spec__.origin, __spec__.parent), type(__loader__), __builtins__)
     print(__loader__.name, __loader__.path, __annotations__, __debug__, sys.flags)
     print(sys.modules["__main__"].__dict__ is globals(), sys.exc_info())
-    print([type(hook).__name__ for hook in sys.path_hooks])
+    print([type(hook).__name__ for hook in sys.path_hooks], sys.path[0] in sys.path_importer_cache)
 """
 
 CASES = {
@@ -475,8 +475,8 @@ CASES = {
     ),
     "shadow-not": script(
         "finished",
-        "import time, html, queue; print(time, html.escape('<'), queue.Queue.__module__)",
-        **{"time.py": "1 / 0", "html/page.txt": ""},
+        "import encodings, time, html; print(encodings.__file__, time, html.escape('<'))",
+        **{"encodings.py": "1 / 0", "time.py": "1 / 0", "html/page.txt": ""},
     ),
     **{
         f"named-{name}": Case(
@@ -618,10 +618,11 @@ def test_zip_file(runner: Runner) -> None:
     assert_same(runner.ours("app.pyz", "a"), runner.plain("app.pyz", "a"))
 
 
-def test_compiled_script(runner: Runner) -> None:
+@pytest.mark.parametrize("name", ["program.pyc", "program"])
+def test_compiled_script(name: str, runner: Runner) -> None:
     runner.write({"program.py": SELF})
-    py_compile.compile(str(runner.folder / "program.py"), cfile=str(runner.folder / "program.pyc"))
-    assert_same(runner.ours("program.pyc"), runner.plain("program.pyc"))
+    py_compile.compile(str(runner.folder / "program.py"), cfile=str(runner.folder / name))
+    assert_same(runner.ours(name), runner.plain(name))
 
 
 def test_symbolic_link(runner: Runner) -> None:
@@ -837,6 +838,24 @@ def test_own_imports_nest_and_survive_exceptions(runner: Runner) -> None:
     runner.write({"program.py": text, "json.py": ""})
     result = runner.ours("program.py")
     assert (result.code, result.err) == (0, "")
+
+
+def test_the_program_and_we_share_our_package(runner: Runner) -> None:
+    """Where the program's folder is also the one that we come from, there is one copy of us, not two."""
+    (runner.folder / "diagnose").symlink_to(SRC / "diagnose")
+    runner.launcher.rename(runner.folder / "start.py")
+    runner.write({"program.py": "import diagnose.program, sys; print(diagnose.program.run is sys.ours)"})
+    before = "import diagnose.program, sys; sys.ours = diagnose.program.run"
+    process = runner.start(["-m", "start", "program.py"], plain=True, PYTHONPATH="", TEST_BEFORE=before)
+    result = runner.finish(process)
+    assert (result.code, result.out, result.err) == (0, "True\n", "")
+
+
+def test_own_imports_leave_main_alone(runner: Runner) -> None:
+    runner.write({"app/__main__.py": "", "lib/__main__.py": ""})
+    path = f"{runner.folder / 'lib'}{os.pathsep}{SRC}"
+    result = runner.ours("app", PYTHONPATH=path, TEST_CONCLUDE="import sys; print(sys.modules['__main__'])")
+    assert result.out == f"<module '__main__' from '{runner.folder}/app/__main__.py'>\n"
 
 
 def test_built_in_modules_are_not_taken_away(runner: Runner) -> None:
