@@ -41,9 +41,7 @@ class Block(nn.Module):
         self.bn2 = nn.BatchNorm2d(out)
         self.shortcut = nn.Sequential()
         if stride != 1 or channels != out:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)
-            )
+            self.shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
 
     def forward(self, x: Tensor) -> Tensor:
         h = F.relu(self.bn1(self.conv1(x)))
@@ -65,25 +63,19 @@ class GPTBlock(nn.Module):
         super().__init__()
         self.ln1, self.ln2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.heads = heads
 
     def forward(self, x: Tensor) -> Tensor:
         b, t, c = x.shape
-        q, k, v = (
-            self.qkv(self.ln1(x)).view(b, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
-        )
+        q, k, v = self.qkv(self.ln1(x)).view(b, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.proj(y.transpose(1, 2).reshape(b, t, c))
         return x + self.mlp(self.ln2(x))
 
 
 class GPT(nn.Module):
-    def __init__(
-        self, vocabulary: int = 256, width: int = 128, depth: int = 4, length: int = 128
-    ) -> None:
+    def __init__(self, vocabulary: int = 256, width: int = 128, depth: int = 4, length: int = 128) -> None:
         super().__init__()
         self.tokens, self.places = nn.Embedding(vocabulary, width), nn.Embedding(length, width)
         self.blocks = nn.Sequential(*[GPTBlock(width, 4) for _ in range(depth)])
@@ -105,18 +97,12 @@ class Task:
 
 TASKS = {
     "mlp": Task(
-        lambda: nn.Sequential(
-            nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
-        ),
+        lambda: nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)),
         lambda: (torch.randn(128, 784), torch.randint(10, (128,))),
         steps=250,
     ),
-    "resnet18": Task(
-        resnet18, lambda: (torch.randn(32, 3, 32, 32), torch.randint(10, (32,))), steps=12
-    ),
-    "gpt": Task(
-        GPT, lambda: (torch.randint(256, (8, 128)), torch.randint(256, (8, 128))), steps=60
-    ),
+    "resnet18": Task(resnet18, lambda: (torch.randn(32, 3, 32, 32), torch.randint(10, (32,))), steps=12),
+    "gpt": Task(GPT, lambda: (torch.randint(256, (8, 128)), torch.randint(256, (8, 128))), steps=60),
 }
 
 AfterStep = Callable[[int, Tensor], None]
@@ -136,9 +122,7 @@ def watched(schedule: str, *, store: bool) -> Callable[..., Any]:
     def variant(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[AfterStep]:
         with tempfile.TemporaryDirectory() as folder:
             directory = f"{folder}/run" if store else None
-            with diagnose.watch(
-                model, optimizer, schedule=schedule, run_dir=directory, summary=False
-            ):
+            with diagnose.watch(model, optimizer, schedule=schedule, run_dir=directory, summary=False):
                 yield nothing
 
     return variant
@@ -232,22 +216,16 @@ def measure(name: str, rounds: int) -> None:
             warm[n].append(warm_s - times["plain"][2])
         print(f"  {name}: round {round_number + 1} of {rounds}", end="\r", flush=True)
     step_ms = 1000 * times["plain"][1] / task.steps
-    print(
-        f"\n### {name}: {rounds} rounds of {task.steps} steps, plain step {step_ms:.1f} ms (wall, last round)\n"
-    )
+    print(f"\n### {name}: {rounds} rounds of {task.steps} steps, plain step {step_ms:.1f} ms (wall, last round)\n")
     print("| variant | CPU time / plain | wall time / plain | start-up, ms |")
     print("|---|---|---|---|")
     for n in names[1:]:
-        print(
-            f"| {n} | {spread(cpu[n])} | {spread(wall[n])} | {1000 * statistics.median(warm[n]):.0f} |"
-        )
+        print(f"| {n} | {spread(cpu[n])} | {spread(wall[n])} | {1000 * statistics.median(warm[n]):.0f} |")
     print()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()

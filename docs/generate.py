@@ -41,24 +41,16 @@ that fails itself is reported as [rule-error](rule-error.md).
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing, fail if a file is stale"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if a file is stale")
     options = parser.parse_args(arguments)
 
     wanted = outputs(our_rules())
     stale = [path for path, text in wanted.items() if not path.is_file() or _read(path) != text]
-    orphans = [
-        path for path in sorted(PAGES.glob("*.md")) if path not in wanted and MARK in _read(path)
-    ]
+    orphans = [path for path in sorted(PAGES.glob("*.md")) if path not in wanted and MARK in _read(path)]
     if options.check:
         for path in (*stale, *orphans):
-            print(
-                f"{path.relative_to(ROOT)} is stale: run python docs/generate.py", file=sys.stderr
-            )
+            print(f"{path.relative_to(ROOT)} is stale: run python docs/generate.py", file=sys.stderr)
         return 1 if stale or orphans else 0
     for path in stale:
         path.write_text(wanted[path], encoding="utf-8")
@@ -71,11 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def our_rules() -> dict[str, Rule]:
     """The rules of this project by code; those of installed plugins are documented by their authors."""
-    return {
-        code: rule
-        for code, rule in all_rules().items()
-        if _module(rule).startswith("diagnose.rules.")
-    }
+    return {code: rule for code, rule in all_rules().items() if _module(rule).startswith("diagnose.rules.")}
 
 
 def outputs(rules: Mapping[str, Rule]) -> dict[Path, str]:
@@ -111,18 +99,14 @@ def index(rules: Iterable[Rule]) -> str:
     for rule in rules:
         groups.setdefault(_module(rule).split(".")[2], []).append(rule)
     parts = [INDEX.format(mark=MARK)]
-    parts += [
-        f"## {name.capitalize()}\n\n{_table(group, '')}" for name, group in sorted(groups.items())
-    ]
+    parts += [f"## {name.capitalize()}\n\n{_table(group, '')}" for name, group in sorted(groups.items())]
     return "\n".join(parts)
 
 
 def cli() -> str:
     """What `diagnose --help` says, and `diagnose COMMAND --help` for each command."""
     overview = _help()
-    commands = re.findall(
-        r"^    (\w+) ", overview.partition("\ncommands:\n")[2], flags=re.MULTILINE
-    )
+    commands = re.findall(r"^    (\w+) ", overview.partition("\ncommands:\n")[2], flags=re.MULTILINE)
     texts = {
         "diagnose": overview,
         **{f"diagnose {command}": _help(command) for command in commands},
@@ -177,9 +161,7 @@ def _options(rule: Rule) -> str:
 def _relations(rule: Rule, source: str) -> str:
     lines = []
     if rule.explains:
-        lines.append(
-            "Explains " + ", ".join(f"[{code}]({code}.md)" for code in rule.explains) + "."
-        )
+        lines.append("Explains " + ", ".join(f"[{code}]({code}.md)" for code in rule.explains) + ".")
     if rule.needs:
         lines.append("Needs " + ", ".join(f"`{quantity}`" for quantity in rule.needs) + ".")
     lines.append(f"Since {rule.since}. Code: [{source}](../../{source}).")

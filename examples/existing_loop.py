@@ -39,7 +39,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--lr", type=float, default=0.01)
-    parser.add_argument("--run-dir", help="where the report goes; default: a new directory")
+    parser.add_argument("--run-dir", help="where the run is stored; default: nowhere")
     args = parser.parse_args()
 
     torch.manual_seed(0)

@@ -63,6 +63,6 @@ def test_the_wrapped_loop_runs_by_itself(tmp_path: Path, monkeypatch: pytest.Mon
     import runpy
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["existing_loop.py", "--epochs", "3"])
+    monkeypatch.setattr("sys.argv", ["existing_loop.py", "--epochs", "3", "--run-dir", "run"])
     runpy.run_path(str(EXAMPLES / "existing_loop.py"), run_name="__main__")
     assert list(tmp_path.rglob("history.npz"))

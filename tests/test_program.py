@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import pytest
 
+from diagnose.program import Program
+
 SRC = Path(__file__).parents[1] / "src"
 TIMEOUT_S = 60
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -650,6 +652,15 @@ def test_encodings(head: bytes, newline: bytes, runner: Runner) -> None:
     ]
     (runner.folder / "program.py").write_bytes(newline.join(source))
     assert_same(runner.ours("program.py"), runner.plain("program.py"))
+
+
+def test_a_program_is_a_value() -> None:
+    program = Program("train.py", ("--lr", "1"))
+    assert program == Program(target="train.py", args=("--lr", "1"), is_module=False)
+    assert len({program, Program("train.py", ("--lr", "1")), Program("train", (), is_module=True)}) == 2
+    assert repr(program) == "Program(target='train.py', args=('--lr', '1'), is_module=False)"
+    with pytest.raises(AttributeError, match="cannot assign to 'target'"):
+        program.target = "test.py"
 
 
 def test_importing_us_loads_nothing_else(runner: Runner) -> None:

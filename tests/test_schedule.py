@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,9 +17,7 @@ from diagnose.schedule import (
 )
 
 
-def simulate(
-    schedule: Schedule, steps: int, *, step_s: float, cost_s: float
-) -> tuple[list[int], float, float]:
+def simulate(schedule: Schedule, steps: int, *, step_s: float, cost_s: float) -> tuple[list[int], float, float]:
     """The sampled steps, our seconds and all seconds of a run whose steps and samples take constant times."""
     sampled, own_s, wall_s = [], 0.0, 0.0
     for step in range(1, steps + 1):
@@ -43,7 +43,7 @@ def test_a_short_run_is_seen_from_start_to_end(step_s: float) -> None:
     sampled, _, _ = simulate(BudgetSteps(0.02), 500, step_s=step_s, cost_s=2e-3)
     assert len(sampled) >= 30
     assert sampled[-1] >= 400
-    gaps = [b - a for a, b in zip(sampled, sampled[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(sampled)]
     assert max(gaps) <= 0.2 * 500
 
 

@@ -19,9 +19,7 @@ def net() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
 
 
-def train(
-    model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 40, *, clear: bool = True
-) -> None:
+def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 40, *, clear: bool = True) -> None:
     generator = torch.Generator().manual_seed(1)
     for _ in range(steps):
         x = torch.randn(16, 4, generator=generator)
@@ -62,7 +60,7 @@ def test_logged_metrics() -> None:
         train(model, optimizer, steps=5)
         watch.step(loss=torch.tensor(1.5))
         watch.log(val_error=0.25, accuracy=torch.tensor([0.75]))
-        with pytest.raises(TypeError, match="val_error.*'high'"):
+        with pytest.raises(TypeError, match=r"val_error.*'high'"):
             watch.log(accuracy=0.8, val_error="high")  # type: ignore[arg-type]
     series = watch.history.series("metric", "val_error")
     assert (series.steps.tolist(), series.values.tolist()) == ([5], [0.25])
@@ -89,26 +87,22 @@ def test_options_are_checked() -> None:
         diagnose.watch(ignore=["dead-unit"])
     with pytest.raises(diagnose.ConfigError, match="schedule"):
         diagnose.watch(schedule="sometimes")
-    with pytest.raises(diagnose.ConfigError, match="not a torch.nn.Module"):
+    with pytest.raises(diagnose.ConfigError, match=r"not a torch\.nn\.Module"):
         diagnose.watch(model=[3])  # type: ignore[list-item]
-    with pytest.raises(diagnose.ConfigError, match="not a torch.optim.Optimizer"):
+    with pytest.raises(diagnose.ConfigError, match=r"not a torch\.optim\.Optimizer"):
         diagnose.watch(net(), optimizer=["adam"])  # type: ignore[list-item]
 
 
 def test_an_unwritable_run_directory_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(diagnose.RunDirectoryError, match="in the way|cannot"):
+    with pytest.raises(diagnose.RunDirectoryError, match=r"in the way|cannot"):
         diagnose.watch(run_dir=tmp_path / "file" / "run")
 
 
-def test_a_directory_that_vanishes_is_complained_of_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_directory_that_vanishes_is_complained_of_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with diagnose.watch(
-        model, optimizer, run_dir=tmp_path / "run", tensorboard=False, summary=False
-    ) as watch:
+    with diagnose.watch(model, optimizer, run_dir=tmp_path / "run", tensorboard=False, summary=False) as watch:
         train(model, optimizer, steps=3)
         (tmp_path / "run").rename(tmp_path / "elsewhere")
         watch._store(None)
@@ -122,9 +116,7 @@ def test_several_models_by_name() -> None:
     models = {"left": net(), "right": net()}
     optimizer = torch.optim.SGD([p for m in models.values() for p in m.parameters()], lr=0.1)
     with diagnose.watch(models, optimizer, schedule="every", summary=False) as watch:
-        (
-            models["left"](torch.randn(3, 4)) + models["right"](torch.randn(3, 4))
-        ).square().mean().backward()
+        (models["left"](torch.randn(3, 4)) + models["right"](torch.randn(3, 4))).square().mean().backward()
         optimizer.step()
     assert {"left.0.weight", "right.0.weight"} <= set(watch.history.parameters)
     assert {"left.1", "right.1"} <= set(watch.history.layers)
@@ -189,8 +181,6 @@ def test_losses_of_several_backward_lines_are_told_apart() -> None:
             main_loss(torch.randn(3, 4)).backward()
             (100 + main_loss(torch.randn(3, 4))).backward()
             optimizer.step()
-    low, high = (
-        watch.history.series("loss", stream).values for stream in watch.history.scopes("loss")
-    )
+    low, high = (watch.history.series("loss", stream).values for stream in watch.history.scopes("loss"))
     assert low.max() < 10
     assert high.min() > 99

@@ -1,11 +1,14 @@
-"""Finds out why a PyTorch training run performs poorly. Names are loaded when they are first used."""
+"""Finds out why a PyTorch training run performs poorly. Names are loaded when they are first used.
+
+Nothing is imported here, not even `typing`: a program under `diagnose run` is to find the interpreter as it was.
+"""
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from diagnose.config import Config
     from diagnose.errors import (
         ConfigError,
@@ -58,6 +61,8 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
     value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value

@@ -17,7 +17,7 @@ Three conventions of every table:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -99,7 +99,7 @@ ROWS_WAITING: Final = 64
 
 # A loss is noisy and read as a trend: neighbours are averaged. Other rows are dropped, so that what is
 # kept was really measured at its step.
-_ROWS: Final[Mapping[str, int]] = {
+ROWS: Final[Mapping[str, int]] = {
     "loss": LOSS_ROWS,
     "eval_loss": RUN_ROWS,
     "metric": RUN_ROWS,
@@ -168,9 +168,7 @@ class Table:
         if not row:
             return
         if step < self._last:
-            raise HistoryError(
-                f"a series got step {step} after step {self._last}: rules read series in order of steps"
-            )
+            raise HistoryError(f"a series got step {step} after step {self._last}: rules read series in order of steps")
         self._last = step
         self._waiting.append((step, row))
         if len(self._waiting) >= ROWS_WAITING:
@@ -208,9 +206,7 @@ class Table:
             ValueError: shapes do not fit together or into the table, or steps are not in order.
         """
         if len(steps) > self.capacity or values.shape != (len(steps), len(scopes)):
-            raise ValueError(
-                f"{values.shape} values do not fit {len(steps)} steps of {len(scopes)} scopes"
-            )
+            raise ValueError(f"{values.shape} values do not fit {len(steps)} steps of {len(scopes)} scopes")
         if np.any(np.diff(steps) <= 0):
             raise ValueError("steps are not in increasing order")
         self._columns = {scope: column for column, scope in enumerate(scopes)}
@@ -412,9 +408,7 @@ class History:
 
     # -- writing --------------------------------------------------------------------------------
 
-    def record(
-        self, quantity: Quantity, step: int, row: Mapping[str, float], *, clock: str = ""
-    ) -> None:
+    def record(self, quantity: Quantity, step: int, row: Mapping[str, float], *, clock: str = "") -> None:
         """Adds the values of `quantity` at `step` of `clock`, by scope. Non-finite values are stored as inf.
 
         Args:
@@ -436,9 +430,7 @@ class History:
 
     def scopes(self, quantity: Quantity) -> tuple[str, ...]:
         """The scopes for which `quantity` was ever recorded, in order of first appearance."""
-        return tuple(
-            dict.fromkeys(scope for _, table in self.tables(quantity) for scope in table.scopes)
-        )
+        return tuple(dict.fromkeys(scope for _, table in self.tables(quantity) for scope in table.scopes))
 
     def series(self, quantity: Quantity, scope: str) -> Series:
         """All kept values of one quantity of one scope; empty if there are none.
@@ -480,7 +472,7 @@ class History:
     # -- to and from plain data (storage.py does the I/O) ---------------------------------------------
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """The history as JSON-compatible data and numeric arrays."""
+        """The history as JSON-compatible data and numeric arrays: views of it, to be stored at once."""
         arrays: dict[str, NDArray[Any]] = {}
         tables: list[dict[str, Any]] = []
         for number, ((quantity, clock), table) in enumerate(self._tables.items()):
@@ -490,14 +482,14 @@ class History:
         data = {
             "tables": tables,
             "events": [
-                {"total": log.total, "events": [asdict(e) for e in (*log.first, *log.latest)]}
+                {"total": log.total, "events": [vars(e) for e in (*log.first, *log.latest)]}
                 for log in self._events.values()
             ],
-            "parameters": {name: asdict(facts) for name, facts in self.parameters.items()},
-            "layers": {name: asdict(facts) for name, facts in self.layers.items()},
-            "optimizers": {name: asdict(facts) for name, facts in self.optimizers.items()},
-            "losses": {name: asdict(facts) for name, facts in self.losses.items()},
-            "run": asdict(self.run),
+            "parameters": {name: vars(facts) for name, facts in self.parameters.items()},
+            "layers": {name: vars(facts) for name, facts in self.layers.items()},
+            "optimizers": {name: vars(facts) for name, facts in self.optimizers.items()},
+            "losses": {name: vars(facts) for name, facts in self.losses.items()},
+            "run": vars(self.run),
         }
         return data, arrays
 
@@ -533,7 +525,7 @@ class History:
 def _new_table(quantity: str) -> Table:
     if quantity not in QUANTITIES:
         raise HistoryError(f"unknown quantity {quantity!r}; history.py lists them")
-    return Table(_ROWS.get(quantity, DETAIL_ROWS), averaged=quantity in _AVERAGED)
+    return Table(ROWS.get(quantity, DETAIL_ROWS), averaged=quantity in _AVERAGED)
 
 
 def _finite_or_inf(value: float) -> float:

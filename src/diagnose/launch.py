@@ -6,7 +6,7 @@ import os
 import sys
 
 from diagnose.config import Config
-from diagnose.program import Program, ProgramError, run, traceback_hooks
+from diagnose.program import Program, ProgramError, own_imports, run, traceback_hooks
 from diagnose.storage import RunDirectory, check_writable
 
 TYPE_CHECKING = False
@@ -55,7 +55,9 @@ class _Launch:
         from diagnose.watch import Watch
 
         traceback_hooks.append(without_our_frames)
-        self.watch = Watch({}, [], self.config, directory=self.directory, summary=True).start()
+        self.watch = Watch(
+            {}, [], self.config, directory=self.directory, summary=True, late_imports=own_imports
+        ).start()
 
     def conclude(self, ending: str) -> int | None:
         """Called when the program has ended, however: writes and prints the report."""
@@ -65,21 +67,13 @@ class _Launch:
             return None
         self.watch.stop(ending=ending)
         diagnosis = self.watch.diagnosis()
-        if self.watch.history.run.steps == 0:
-            _say(self._why_nothing())
-        self._write_json(diagnosis)
-        return EXIT_FINDINGS if self._fails(diagnosis) else None
-
-    def _why_nothing(self) -> str:
-        if _children_started() > self._children_before:
-            return (
+        if self.watch.history.run.steps == 0 and _children_started() > self._children_before:
+            _say(
                 "this process took no optimizer step, but it started other processes: training in them "
                 "is not watched. Start the training function itself with `diagnose run`."
             )
-        return (
-            "no optimizer step was seen. Watched are steps of torch.optim.Optimizer and its subclasses; a "
-            "script that only evaluates, or updates its parameters by hand, leaves most rules without data."
-        )
+        self._write_json(diagnosis)
+        return EXIT_FINDINGS if self._fails(diagnosis) else None
 
     def _fails(self, diagnosis: Diagnosis) -> bool:
         from diagnose.findings import Severity

@@ -131,9 +131,7 @@ class BudgetSteps:
         if sampled:
             cost_s = own_s - self._own_s
             # The first sample pays for imports and warm caches; a slow mean forgets it.
-            self._cost_s = (
-                cost_s if not self._cost_s else min(cost_s, 0.8 * self._cost_s + 0.2 * cost_s)
-            )
+            self._cost_s = cost_s if not self._cost_s else min(cost_s, 0.8 * self._cost_s + 0.2 * cost_s)
             if self._last <= DENSE_STEPS:
                 self._beyond_s = own_s
         self._own_s, self._wall_s = own_s, wall_s

@@ -354,7 +354,7 @@ def _load(members: _Members, file: Path) -> tuple[History, Diagnosis | None]:
 
 def _tables(members: _Members, tables: Any) -> Iterator[tuple[str, NDArray[Any]]]:
     """The arrays of the `tables`, as `History.from_arrays` expects them; it checks their shapes."""
-    from diagnose.history import _ROWS, DETAIL_ROWS
+    from diagnose.history import DETAIL_ROWS, ROWS
 
     room_bytes = 0
     for number, table in enumerate(tables):
@@ -362,7 +362,7 @@ def _tables(members: _Members, tables: Any) -> Iterator[tuple[str, NDArray[Any]]
         if len(set(table["scopes"])) != len(table["scopes"]):
             raise ValueError(f"{table['quantity']} has two columns of one name")
         # A table makes room for all its rows, also those that the file does not have.
-        room_bytes += 8 * len(table["scopes"]) * _ROWS.get(table["quantity"], DETAIL_ROWS)
+        room_bytes += 8 * len(table["scopes"]) * ROWS.get(table["quantity"], DETAIL_ROWS)
         if room_bytes > LARGEST_FILE_BYTES:
             raise ValueError("its tables have more columns than any run needs")
         yield f"steps{number}", members.read(f"steps{number}", "<i8", 1)

@@ -6,7 +6,8 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 SNAPSHOT_S: Final = 3.0
 """Least time between two snapshots of the run directory."""
 
-SNAPSHOT_SHARE: Final = 0.005
-"""Share of the time that snapshots may take: a large model's are further apart."""
+SNAPSHOT_SHARE: Final = 0.003
+SNAPSHOT_AT_MOST_S: Final = 15.0
+"""Share of the time that snapshots may take: a large model's are further apart, up to so many seconds."""
 
 Models = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module] | None
 Optimizers = Optimizer | Sequence[Optimizer] | None
@@ -102,7 +104,11 @@ def watch(
 
 
 class Watch:
-    """What `diagnose.watch` returns. Watches between `__enter__` and `__exit__`, or `start` and `stop`."""
+    """What `diagnose.watch` returns. Watches between `__enter__` and `__exit__`, or `start` and `stop`.
+
+    The arguments are those of `watch`, and for `diagnose run`: a directory that exists, and a context for
+    imports in the middle of a program whose own modules may have the names of others.
+    """
 
     def __init__(
         self,
@@ -114,8 +120,10 @@ class Watch:
         writer: SummaryWriter | None = None,
         summary: bool = False,
         directory: RunDirectory | None = None,
+        late_imports: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
     ) -> None:
         self.config = config
+        self._late_imports = late_imports
         self._models, self._optimizers = models, optimizers
         self._schedule = schedule or _schedule(config, max(1, len(optimizers)))
         self._writer = writer
@@ -126,8 +134,7 @@ class Watch:
         self._histograms: list[tuple[str, int, Histogram]] = []
         self._live: LiveLine | None = None
         self._process = os.getpid()
-        self._snapshot_s = 0.0
-        self._snapshot_cost_s = 0.0
+        self._next_snapshot_s = 0.0
         self._storage_failed = False
         self.enabled = os.environ.get("DIAGNOSE", "") != "0"
         self.directory = directory
@@ -166,7 +173,7 @@ class Watch:
                     "torch": str(torch.__version__),
                 }
                 self._history.run.command = " ".join(sys.argv)
-                self._snapshot_s = time.perf_counter()
+                self._next_snapshot_s = time.perf_counter() + SNAPSHOT_S
         return self
 
     def stop(self, *, ending: str = "finished") -> None:
@@ -201,7 +208,11 @@ class Watch:
         """The findings, and the rules that could not run, with the reason."""
         rules = all_rules()
         return diagnose_history(
-            self._history, rules, thresholds=self.config.rules, hidden=self.config.hidden(rules)
+            self._history,
+            rules,
+            thresholds=self.config.rules,
+            hidden=self.config.hidden(rules),
+            selected=self.config.select,
         )
 
     def report(self, diagnosis: Diagnosis | None = None) -> Report:
@@ -213,6 +224,7 @@ class Watch:
         from diagnose.sinks.terminal import print_report
 
         print_report(self.report(diagnosis), sys.stderr, verbose=self.config.verbose)
+        sys.stderr.flush()
 
     def _repr_html_(self) -> str:
         from diagnose.sinks.html import findings_html
@@ -220,9 +232,7 @@ class Watch:
         return findings_html(self.report())
 
     def __repr__(self) -> str:
-        state = (
-            "watching" if self._session is not None and not self._session.closed else "not watching"
-        )
+        state = "watching" if self._session is not None and not self._session.closed else "not watching"
         return f"<Watch: {state}, {self._history.run.steps} steps, {len(self.findings)} findings>"
 
     # -- what the loop may say ------------------------------------------------------------------------------
@@ -246,12 +256,8 @@ class Watch:
         """
         values: dict[str, float] = {}
         for name, value in metrics.items():
-            if not isinstance(value, int | float | Tensor) or (
-                isinstance(value, Tensor) and value.numel() != 1
-            ):
-                raise TypeError(
-                    f"watch.log({name}=...) needs a number or a tensor of one element, got {value!r}"
-                )
+            if not isinstance(value, int | float | Tensor) or (isinstance(value, Tensor) and value.numel() != 1):
+                raise TypeError(f"watch.log({name}=...) needs a number or a tensor of one element, got {value!r}")
             values[name] = float(value.detach() if isinstance(value, Tensor) else value)
         step = max((facts.steps for facts in self._history.optimizers.values()), default=0)
         if self._session is not None and not self._session.closed:
@@ -274,13 +280,13 @@ class Watch:
         now_s = time.perf_counter()
         if self._live is not None:
             self._live.update(self._history, now_s)
-        wait_s = max(SNAPSHOT_S, self._snapshot_cost_s / SNAPSHOT_SHARE)
-        if now_s - self._snapshot_s < wait_s:
+        if now_s < self._next_snapshot_s:
             return
         self._store(None)
-        self._write_events()
-        self._snapshot_s = time.perf_counter()
-        self._snapshot_cost_s = self._snapshot_s - now_s
+        wait_s = (time.perf_counter() - now_s) / SNAPSHOT_SHARE
+        self._next_snapshot_s = now_s + min(max(wait_s, SNAPSHOT_S), SNAPSHOT_AT_MOST_S)
+        with self._late_imports():  # the first time, tensorboard
+            self._write_events()
 
     def _store(self, diagnosis: Diagnosis | None) -> None:
         """Writes the history; a directory that cannot be written any more is complained of once."""
@@ -290,9 +296,7 @@ class Watch:
             self.directory.save(self._history, diagnosis)
         except OSError as error:
             self._storage_failed = True
-            _complain(
-                f"{self.directory.path} cannot be written any more: {error}; the run goes on without"
-            )
+            _complain(f"{self.directory.path} cannot be written any more: {error}; the run goes on without")
 
     def _draw(self, tag: str, step: int, values: Tensor) -> None:
         # Written with the next snapshot: the first one imports tensorboard, which takes as long as many steps.
@@ -339,9 +343,7 @@ def _named(models: Models) -> dict[str, nn.Module]:
         }
     for name, model in named.items():
         if not isinstance(model, nn.Module):
-            raise ConfigError(
-                f"watch(model=...): {name!r} is {type(model).__name__}, not a torch.nn.Module"
-            )
+            raise ConfigError(f"watch(model=...): {name!r} is {type(model).__name__}, not a torch.nn.Module")
     return named
 
 

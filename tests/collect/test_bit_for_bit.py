@@ -32,9 +32,7 @@ def batches(shape: tuple[int, ...], classes: int, seed: int = 0) -> Iterator[tup
         )
 
 
-def classify(
-    model: nn.Module, optimizer: torch.optim.Optimizer, shape: tuple[int, ...] = (10,)
-) -> list[Tensor]:
+def classify(model: nn.Module, optimizer: torch.optim.Optimizer, shape: tuple[int, ...] = (10,)) -> list[Tensor]:
     losses = []
     for x, y in batches(shape, 3):
         optimizer.zero_grad()
@@ -46,9 +44,7 @@ def classify(
 
 
 def mlp() -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 3)
-    )
+    return nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 3))
 
 
 Outcome = tuple[list[Any], list[nn.Module], list[torch.optim.Optimizer]]
@@ -265,9 +261,7 @@ def run_gan() -> Outcome:
         optimizer_d.zero_grad()
         mixed = (0.5 * x + 0.5 * fake.detach()).requires_grad_()
         (slope,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
-        loss_d = (
-            critic(fake.detach()).mean() - critic(x).mean() + (slope.norm(dim=1) - 1).pow(2).mean()
-        )
+        loss_d = critic(fake.detach()).mean() - critic(x).mean() + (slope.norm(dim=1) - 1).pow(2).mean()
         loss_d.backward()
         optimizer_d.step()
         losses.append(loss_d.detach())
@@ -296,12 +290,7 @@ class Meddlesome(nn.Module):
         self.seen.append(len(x))
         x.mul_(0.9)
         self.average.lerp_(x.mean(0), 0.1)
-        return self.inner(
-            x
-            + 0.1 * torch.randn(x.shape, generator=self.noise)
-            + random.random()
-            + np.random.rand()
-        )
+        return self.inner(x + 0.1 * torch.randn(x.shape, generator=self.noise) + random.random() + np.random.rand())
 
 
 def run_meddlesome() -> Outcome:
@@ -445,9 +434,7 @@ def fingerprint(run: Callable[[], Outcome]) -> dict[str, Any]:
         "losses": losses,
         "parameters": [p.detach().clone() for m in models for p in m.parameters()],
         "buffers": [b.clone() for m in models for b in m.buffers()],
-        "gradients": [
-            p.grad.to_dense().clone() for m in models for p in m.parameters() if p.grad is not None
-        ],
+        "gradients": [p.grad.to_dense().clone() for m in models for p in m.parameters() if p.grad is not None],
         "optimizers": [copy.deepcopy(o.state_dict()) for o in optimizers],
         "modes": [module.training for m in models for module in m.modules()],
         "torch": torch.get_rng_state(),
@@ -481,9 +468,7 @@ def test_same_bits_with_and_without(run: Callable[[], Outcome], schedule: str) -
     with diagnose.watch(schedule=schedule, summary=False) as watch:
         watched = fingerprint(run)
     assert_same(watched, plain)
-    assert watch.history.count("collector-failed") == 0, list(
-        watch.history.events("collector-failed")
-    )
+    assert watch.history.count("collector-failed") == 0, list(watch.history.events("collector-failed"))
     assert watch.history.run.steps > 0
     if schedule == "every":
         assert watch.history.run.sampled == watch.history.run.steps
@@ -495,9 +480,7 @@ def test_same_bits_when_compiled_by_inductor() -> None:
     with diagnose.watch(schedule="every", summary=False) as watch:
         watched = fingerprint(run)
     assert_same(watched, plain)
-    assert watch.history.scopes("active_share"), (
-        "a shadow forward should have shown the activations"
-    )
+    assert watch.history.scopes("active_share"), "a shadow forward should have shown the activations"
 
 
 def test_the_comparison_can_fail() -> None:

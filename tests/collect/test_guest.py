@@ -57,10 +57,7 @@ def copies_of(model: nn.Module, x: Tensor) -> list[Any]:
         len(saved(model)),
         len(pickle.dumps(model)),
         sorted(vars(copy.deepcopy(model))),
-        {
-            name: len(getattr(m, "_forward_hooks"))
-            for name, m in copy.deepcopy(model).named_modules()
-        },
+        {name: len(m._forward_hooks) for name, m in copy.deepcopy(model).named_modules()},
         scripted.code,
         traced.code,
         str(exported.graph),
@@ -69,9 +66,7 @@ def copies_of(model: nn.Module, x: Tensor) -> list[Any]:
     ]
 
 
-@pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
-)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_copies_made_in_the_middle_of_a_sampled_step() -> None:
     def run() -> list[Any]:
         torch.manual_seed(0)
@@ -152,9 +147,7 @@ def test_two_watches_at_once_see_the_same() -> None:
     ):
         for _ in range(5):
             step(model, optimizer, torch.randn(4, 6))
-    ratio_one, ratio_two = (
-        w.history.series("update_ratio", "fc1.weight").values for w in (one, two)
-    )
+    ratio_one, ratio_two = (w.history.series("update_ratio", "fc1.weight").values for w in (one, two))
     assert len(ratio_one) == 5
     assert ratio_one.tolist() == ratio_two.tolist()
     share_one, share_two = (w.history.series("active_share", "relu").values for w in (one, two))
@@ -258,9 +251,7 @@ def test_a_forked_child_is_not_watched() -> None:
             try:
                 clean = _len_torch_function_stack() == 0 and not module_state._global_forward_hooks
                 step(model, optimizer, torch.randn(4, 6))
-                os._exit(
-                    0 if clean and watch.history.run.steps == 1 and not _board._listeners else 1
-                )
+                os._exit(0 if clean and watch.history.run.steps == 1 and not _board._listeners else 1)
             finally:
                 os._exit(2)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -22,9 +22,7 @@ class Net(nn.Module):
         return self.fc2(torch.relu(self.fc1(x)))
 
 
-def first_event(
-    loss_of: Callable[[Net, Tensor, int], Tensor], steps: int = 6, **watch_options: Any
-) -> Any:
+def first_event(loss_of: Callable[[Net, Tensor, int], Tensor], steps: int = 6, **watch_options: Any) -> Any:
     torch.manual_seed(0)
     model = Net()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
@@ -33,9 +31,7 @@ def first_event(
             optimizer.zero_grad()
             loss_of(model, torch.randn(8, 4), step).backward()
             optimizer.step()
-    assert watch.history.count("collector-failed") == 0, list(
-        watch.history.events("collector-failed")
-    )
+    assert watch.history.count("collector-failed") == 0, list(watch.history.events("collector-failed"))
     events = list(watch.history.events("non-finite"))
     assert len(events) <= 1, "the first one is enough"
     return events[0] if events else None
@@ -100,9 +96,7 @@ def test_bad_input_is_told_apart_from_a_bad_model() -> None:
 
 
 def test_overflow_of_an_exponential() -> None:
-    event = first_event(
-        lambda model, x, step: torch.exp(model(x) * (1e4 if step == 4 else 1.0)).mean()
-    )
+    event = first_event(lambda model, x, step: torch.exp(model(x) * (1e4 if step == 4 else 1.0)).mean())
     assert (event.step, event.detail["operation"], event.detail["value"]) == (5, "exp", "inf")
 
 
@@ -113,9 +107,7 @@ def test_a_norm_that_clipping_saw() -> None:
     with diagnose.watch(model, optimizer, summary=False) as watch:
         for step in range(30):
             optimizer.zero_grad()
-            torch.sqrt(
-                (model(torch.randn(8, 4)) * (0.0 if step == 20 else 1.0)).square().sum(1)
-            ).mean().backward()
+            torch.sqrt((model(torch.randn(8, 4)) * (0.0 if step == 20 else 1.0)).square().sum(1)).mean().backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
     (event,) = watch.history.events("non-finite")
@@ -138,9 +130,7 @@ def test_evaluation_losses() -> None:
             model.eval()
             with torch.no_grad():
                 reduction = "sum" if epoch % 2 else "mean"
-                losses = [
-                    float(F.cross_entropy(model(x), y, reduction=reduction)) for x, y in batches
-                ]
+                losses = [float(F.cross_entropy(model(x), y, reduction=reduction)) for x, y in batches]
             weights = [1, 1, 1] if epoch % 2 else [len(y) for _, y in batches]
             expected.append(sum(w * v for w, v in zip(weights, losses, strict=True)) / 20)
     series = watch.history.series("eval_loss", "eval")

@@ -45,9 +45,7 @@ def zero_after(model: nn.Module, optimizer: torch.optim.Optimizer, batches: list
         optimizer.zero_grad(set_to_none=False)
 
 
-def model_zero_grad(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Tensor]
-) -> None:
+def model_zero_grad(model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Tensor]) -> None:
     for x in batches:
         model.zero_grad()
         loss_of(model, x).backward()
@@ -87,9 +85,7 @@ def two_losses(model: nn.Module, optimizer: torch.optim.Optimizer, batches: list
         optimizer.step()
 
 
-def gradients_written_by_hand(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Tensor]
-) -> None:
+def gradients_written_by_hand(model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Tensor]) -> None:
     for x in batches:
         gradients = torch.autograd.grad(loss_of(model, x), list(model.parameters()))
         for parameter, gradient in zip(model.parameters(), gradients, strict=True):
@@ -97,9 +93,7 @@ def gradients_written_by_hand(
         optimizer.step()
 
 
-def logging_backward(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Tensor]
-) -> None:
+def logging_backward(model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Tensor]) -> None:
     for x in batches:
         optimizer.zero_grad()
         loss_of(model, x).backward()
@@ -222,16 +216,11 @@ def test_alternating_optimizers_do_not_disturb_each_other() -> None:
     with diagnose.watch(summary=False) as watch:
         for index in range(STEPS):
             optimizer_d.zero_grad()
-            (
-                critic(generator(torch.randn(8, 2)).detach()).mean()
-                - critic(torch.randn(8, 4)).mean()
-            ).backward()
+            (critic(generator(torch.randn(8, 2)).detach()).mean() - critic(torch.randn(8, 4)).mean()).backward()
             optimizer_d.step()
             if index % 3 == 2:
                 optimizer_g.zero_grad()
-                (
-                    -critic(generator(torch.randn(8, 2))).mean()
-                ).backward()  # adds to the critic's gradients
+                (-critic(generator(torch.randn(8, 2))).mean()).backward()  # adds to the critic's gradients
                 optimizer_g.step()
     assert watch.history.count("stale-gradients") == watch.history.count("no-new-gradient") == 0
     assert {name: f.steps for name, f in watch.history.optimizers.items()} == {
@@ -248,9 +237,7 @@ def test_norm_before_and_after_clipping() -> None:
     after = history.series("grad_norm", "optimizer").values
     assert (before[1:] > 0.01).all()
     assert after.tolist() == pytest.approx([0.01] * len(after), rel=1e-3)
-    assert (
-        history.count("clipped") == STEPS - 1
-    )  # the optimizer is only discovered at its first step
+    assert history.count("clipped") == STEPS - 1  # the optimizer is only discovered at its first step
 
 
 def test_skipped_steps_of_a_scaler() -> None:

@@ -53,19 +53,13 @@ def imports(source: str, package: str) -> Iterator[tuple[int, str]]:
             names = [f"{base}.{alias.name}" for alias in node.names]
         else:
             continue
-        yield from (
-            (node.lineno, name) for name in names if name.split(".")[0] in ("diagnose", "tuning")
-        )
+        yield from ((node.lineno, name) for name in names if name.split(".")[0] in ("diagnose", "tuning"))
 
 
 def part_of(dotted: str) -> str:
     """The part of `diagnose` that a dotted name belongs to; "" for the package itself."""
     name = dotted.partition(".")[2].partition(".")[0]
-    return (
-        name
-        if (SRC / "diagnose" / name).is_dir() or (SRC / "diagnose" / f"{name}.py").is_file()
-        else ""
-    )
+    return name if (SRC / "diagnose" / name).is_dir() or (SRC / "diagnose" / f"{name}.py").is_file() else ""
 
 
 def forbidden(path: Path, source: str) -> list[str]:

@@ -10,9 +10,7 @@ from diagnose.rules import all_rules
 from tests.support.runs import codes_in, report_of
 from tests.support.tree import ROOT
 
-CODES = [
-    code for code, rule in all_rules().items() if rule.function.__module__.startswith("diagnose.")
-]
+CODES = [code for code, rule in all_rules().items() if rule.function.__module__.startswith("diagnose.")]
 
 
 @pytest.mark.parametrize("code", CODES)

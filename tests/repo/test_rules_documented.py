@@ -10,11 +10,7 @@ import pytest
 from diagnose.rules import Rule, all_rules
 from tests.support.tree import ROOT
 
-OURS = {
-    code: rule
-    for code, rule in all_rules().items()
-    if rule.function.__module__.startswith("diagnose.")
-}
+OURS = {code: rule for code, rule in all_rules().items() if rule.function.__module__.startswith("diagnose.")}
 each_rule = pytest.mark.parametrize("rule", OURS.values(), ids=OURS.keys())
 
 

@@ -12,9 +12,7 @@ import pytest
 from tests.support.tree import ROOT, project_files, pyproject
 
 # A folder of one machine. Not preceded by a letter or a dot: `docs/home/x` and URLs are no such thing.
-LOCAL_PATH = re.compile(
-    r"(?<![\w.~}*-])/(home|Users|root|work|workspace|opt|mnt)/\w|\b[A-Z]:\\Users"
-)
+LOCAL_PATH = re.compile(r"(?<![\w.~}*-])/(home|Users|root|work|workspace|opt|mnt)/\w|\b[A-Z]:\\Users")
 
 
 def command(name: str) -> str:
@@ -26,10 +24,7 @@ def command(name: str) -> str:
 
 
 def local_paths(text: str) -> list[str]:
-    return [
-        f"line {text.count(chr(10), 0, m.start()) + 1}: {m.group()}"
-        for m in LOCAL_PATH.finditer(text)
-    ]
+    return [f"line {text.count(chr(10), 0, m.start()) + 1}: {m.group()}" for m in LOCAL_PATH.finditer(text)]
 
 
 def test_no_file_mentions_a_folder_of_one_machine() -> None:

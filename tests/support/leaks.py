@@ -50,18 +50,12 @@ def left_behind(before: Traces) -> list[str]:
         for number, handler in before.handlers.items()
         if signal.getsignal(number) is not handler
     ]
-    found += [
-        f"callback: {callback!r}"
-        for callback in _our_callbacks()
-        if callback not in before.callbacks
-    ]
+    found += [f"callback: {callback!r}" for callback in _our_callbacks() if callback not in before.callbacks]
     torch = _torch()
     if torch is None or not before.hooks:
         return found
     for name, registry in _registries(torch):
-        found += [
-            f"{name}: {hook!r}" for key, hook in registry.items() if key not in before.hooks[name]
-        ]
+        found += [f"{name}: {hook!r}" for key, hook in registry.items() if key not in before.hooks[name]]
     for owner, name, _, value in _patched(before, torch):
         found.append(f"{owner.__name__}.{name} is now {value!r}")
     for name, (length, _) in _stacks(torch).items():
@@ -106,9 +100,7 @@ def _callback_lists() -> list[list[Any]]:
 
 
 def _our_callbacks() -> list[Any]:
-    return [
-        callback for callbacks in _callback_lists() for callback in callbacks if _is_ours(callback)
-    ]
+    return [callback for callbacks in _callback_lists() for callback in callbacks if _is_ours(callback)]
 
 
 def _is_ours(callback: Any) -> bool:

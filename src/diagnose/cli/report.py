@@ -60,7 +60,9 @@ def execute(options: argparse.Namespace) -> int:
     config = load_config(Path()).override(**rule_options(options))
     history, _ = load(run_dir)
     rules = all_rules()
-    diagnosis = diagnose_history(history, rules, thresholds=config.rules, hidden=config.hidden(rules))
+    diagnosis = diagnose_history(
+        history, rules, thresholds=config.rules, hidden=config.hidden(rules), selected=config.select
+    )
     report = build_report(history, diagnosis, directory=(run_dir if run_dir.is_dir() else run_dir.parent).absolute())
     if json == STDOUT:
         from diagnose.sinks.json import json_text

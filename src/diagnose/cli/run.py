@@ -106,20 +106,21 @@ def _split(arguments: list[str], parser: Parser) -> tuple[list[str], list[str], 
 
 def execute(options: argparse.Namespace) -> int:
     """Runs the script; returns its exit code, 2 if there is nothing to run, 3 if `--fail-on` says so."""
-    from diagnose.config import load_config
+    from diagnose.program import Program, ProgramError, own_imports
 
-    config = load_config(Path()).override(
-        run_dir=options.run_dir,
-        json=options.json,
-        budget=options.budget,
-        schedule=options.schedule,
-        tensorboard=options.tensorboard,
-        live=options.live,
-        **rule_options(options),
-    )
-    from diagnose.launch import launch
-    from diagnose.program import Program, ProgramError
+    with own_imports():  # the current folder may hold modules of the user's by the names of ours
+        from diagnose.config import load_config
+        from diagnose.launch import launch
 
+        config = load_config(Path()).override(
+            run_dir=options.run_dir,
+            json=options.json,
+            budget=options.budget,
+            schedule=options.schedule,
+            tensorboard=options.tensorboard,
+            live=options.live,
+            **rule_options(options),
+        )
     try:
         return launch(Program(options.target, tuple(options.args), options.is_module), config)
     except ProgramError as error:

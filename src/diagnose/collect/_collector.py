@@ -105,9 +105,7 @@ class Collector:
     def gradients_cleared(self, owner: Optimizer | nn.Module) -> None:
         """`owner.zero_grad()` has been called."""
 
-    def gradients_clipped(
-        self, parameters: Sequence[Tensor], limit: float, norm: float | None
-    ) -> None:
+    def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
         """Gradients of `parameters`, of total norm `norm` (None: not on the CPU), are about to be clipped."""
 
     def evaluation_loss(self, value: Tensor, *, summed: bool, examples: int) -> None:

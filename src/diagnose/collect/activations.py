@@ -143,9 +143,7 @@ class ActivationCollector(Collector):
         for quantity, row in rows.items():
             self.history.record(quantity, step.number, row, clock=step.name)
 
-    def _statistics(
-        self, layer: _Layer, samples: list[_Sample], pre: Tensor, step: Step
-    ) -> dict[Quantity, float]:
+    def _statistics(self, layer: _Layer, samples: list[_Sample], pre: Tensor, step: Step) -> dict[Quantity, float]:
         call = samples[-1].call
         post = call.function(pre)
         low, high = torch.aminmax(pre)
@@ -164,9 +162,7 @@ class ActivationCollector(Collector):
             "out_rms": values["out_rms"],
         }
         finite = values["out_rms"] - values["out_rms"] == 0.0
-        found["nonfinite_share"] = (
-            0.0 if finite else 1.0 - float(torch.isfinite(post).float().mean())
-        )
+        found["nonfinite_share"] = 0.0 if finite else 1.0 - float(torch.isfinite(post).float().mean())
         if not finite:
             layer.forget()
             return found
@@ -268,9 +264,7 @@ class OutputCollector(Collector):
         if scope not in self.history.layers:
             self.history.layers[scope] = LayerFacts(kind=kind, module=name, order=order)
         with Unseen():
-            self._outputs[scope] = sample_rows(
-                tensor, -1, turn=self.shared.turn, elements=_OUTPUT_ELEMENTS
-            )
+            self._outputs[scope] = sample_rows(tensor, -1, turn=self.shared.turn, elements=_OUTPUT_ELEMENTS)
         self._watch_gradient(scope, tensor)
 
     def activation_ends(self, call: ActivationCall, output: Tensor) -> None:
@@ -288,9 +282,7 @@ class OutputCollector(Collector):
             gradient = received[index] if index < len(received) else None
             if scope not in gradients and readable(gradient):
                 with Unseen():
-                    gradients[scope] = sample_rows(
-                        gradient, -1, turn=turn, elements=_OUTPUT_ELEMENTS
-                    )
+                    gradients[scope] = sample_rows(gradient, -1, turn=turn, elements=_OUTPUT_ELEMENTS)
 
         self._handles.append(node.register_prehook(keep))
 
@@ -299,23 +291,15 @@ class OutputCollector(Collector):
             return
         with Unseen():
             rows: dict[Quantity, dict[str, float]] = {"out_rms": {}, "nonfinite_share": {}}
-            for scope, sample in zip(
-                self._outputs, to_host(list(self._outputs.values())), strict=True
-            ):
+            for scope, sample in zip(self._outputs, to_host(list(self._outputs.values())), strict=True):
                 rms = float(_rms(sample))
                 rows["out_rms"][scope] = rms
                 finite = rms - rms == 0.0
-                rows["nonfinite_share"][scope] = (
-                    0.0 if finite else 1.0 - float(torch.isfinite(sample).float().mean())
-                )
+                rows["nonfinite_share"][scope] = 0.0 if finite else 1.0 - float(torch.isfinite(sample).float().mean())
             rows["output_grad_rms"], rows["output_grad_zero_share"] = {}, {}
-            for scope, sample in zip(
-                self._gradients, to_host(list(self._gradients.values())), strict=True
-            ):
+            for scope, sample in zip(self._gradients, to_host(list(self._gradients.values())), strict=True):
                 rows["output_grad_rms"][scope] = float(_rms(sample))
-                rows["output_grad_zero_share"][scope] = (
-                    1.0 - float(sample.count_nonzero()) / sample.numel()
-                )
+                rows["output_grad_zero_share"][scope] = 1.0 - float(sample.count_nonzero()) / sample.numel()
         for quantity, row in rows.items():
             self.history.record(quantity, step.number, row, clock=step.name)
         self._drop()

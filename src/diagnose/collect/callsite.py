@@ -34,19 +34,16 @@ _origins: dict[CodeType, int] = {}
 def _origin(code: CodeType) -> int:
     origin = _origins.get(code)
     if origin is None:
-        name = code.co_filename
-        if name.startswith((_TORCH, _OURS, "<")) and not name.startswith(
-            ("<ipython", "<stdin", "<string")
-        ):
-            origin = 0
-        elif code.co_name in _INTERPOSED:
-            origin = 0
-        elif name.startswith(_LIBRARIES):
-            origin = 1
-        else:
-            origin = 2
-        _origins[code] = origin
+        origin = _origins[code] = _origin_of_file(code.co_filename) if code.co_name not in _INTERPOSED else 0
     return origin
+
+
+def _origin_of_file(name: str) -> int:
+    if name.startswith(_LIBRARIES) and not name.startswith((_TORCH, _OURS)):
+        return 1
+    # "<frozen importlib>" and the like are nobody's; what was typed in or passed with -c is the user's.
+    is_nobodys = name.startswith("<") and not name.startswith(("<ipython", "<stdin", "<string"))
+    return 0 if is_nobodys or name.startswith((_TORCH, _OURS)) else 2
 
 
 def user_frame() -> FrameType | None:

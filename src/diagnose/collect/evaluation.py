@@ -25,9 +25,7 @@ class EvaluationCollector(Collector):
         if not readable(value) or examples < 1:
             return
         with Unseen():
-            total = value.detach().to(
-                torch.float64 if value.device.type == "cpu" else torch.float32, copy=True
-            )
+            total = value.detach().to(torch.float64 if value.device.type == "cpu" else torch.float32, copy=True)
             self._sums.append(total if summed else total * examples)
         self._examples += examples
         if len(self._sums) >= 64:  # bounded however long the evaluation is

@@ -81,9 +81,7 @@ _KINDS: Final[dict[Any, str]] = {
     for function in _names(*names)
 }
 _CLAMPS: Final = frozenset(_names("clamp", "clamp_min", "clip"))
-_PRODUCTS: Final = frozenset(
-    [*_names("mul", "multiply"), Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__]
-)
+_PRODUCTS: Final = frozenset([*_names("mul", "multiply"), Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__])
 # Where the units lie in what a layer puts out: dimension 1 after convolutions, else the last.
 _UNIT_DIMS: Final[dict[Any, int]] = {
     **dict.fromkeys(
@@ -282,11 +280,7 @@ class ForwardTap:
         )
 
     def _pre_hook(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if (
-            torch.compiler.is_compiling()
-            or not self._handles
-            or threading.get_ident() != self._thread
-        ):
+        if torch.compiler.is_compiling() or not self._handles or threading.get_ident() != self._thread:
             return
         try:
             if self._lifted_by is None and self._with_mode and _is_sensitive(module):
@@ -301,11 +295,7 @@ class ForwardTap:
             self.listener.failed(error)
 
     def _post_hook(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if (
-            torch.compiler.is_compiling()
-            or not self._handles
-            or threading.get_ident() != self._thread
-        ):
+        if torch.compiler.is_compiling() or not self._handles or threading.get_ident() != self._thread:
             return
         try:
             if self._lifted_by is module:
@@ -314,9 +304,7 @@ class ForwardTap:
                     _push_below(self._mode)
             if self._elsewhere() or not any(entry is module for entry in self._stack):
                 return
-            while (
-                self._stack.pop() is not module
-            ):  # those above ended in an exception that was caught
+            while self._stack.pop() is not module:  # those above ended in an exception that was caught
                 pass
             if output is not None and module._parameters and self._training():
                 self._order += 1
@@ -344,11 +332,7 @@ class ForwardTap:
                 self._saw_product(args)
                 return None
             if func in _LOSSES:
-                return (
-                    None
-                    if self._training() or self._elsewhere()
-                    else _loss_reader(self, args, kwargs)
-                )
+                return None if self._training() or self._elsewhere() else _loss_reader(self, args, kwargs)
             if func not in _CLAMPS or not _is_rectifier(args, kwargs):
                 return None
             kind = "relu"
@@ -401,9 +385,7 @@ class ForwardTap:
     def _saw_layer(self, unit_dim: int, args: tuple[Any, ...]) -> None:
         self._unit_dim = unit_dim
         # Outside of modules, a product with a trainable leaf is a layer.
-        if not self._stack and any(
-            isinstance(a, Tensor) and a.is_leaf and a.requires_grad for a in args
-        ):
+        if not self._stack and any(isinstance(a, Tensor) and a.is_leaf and a.requires_grad for a in args):
             self._order += 1
             self.last_parametric_order = self._order
 
@@ -414,9 +396,7 @@ class ForwardTap:
                 self.listener.gate_used(key)
 
 
-def _loss_reader(
-    tap: ForwardTap, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Callable[[Any], None] | None:
+def _loss_reader(tap: ForwardTap, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[[Any], None] | None:
     target = args[1] if len(args) > 1 else kwargs.get("target")
     if not isinstance(target, Tensor) or not target.dim():
         return None
@@ -437,9 +417,7 @@ def _is_rectifier(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     return high is None and isinstance(low, int | float) and low == 0
 
 
-def _argument(
-    args: tuple[Any, ...], kwargs: Mapping[str, Any], index: int, name: str, default: Any
-) -> Any:
+def _argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], index: int, name: str, default: Any) -> Any:
     return args[index] if len(args) > index else kwargs.get(name, default)
 
 

@@ -60,7 +60,7 @@ def saved_tensors(node: Node) -> Iterator[tuple[str, Tensor]]:
 
 
 def operation_name(node: Node) -> str:
-    """ "log" for LogBackward0: the name that the user wrote, more or less."""
+    """The name that the user wrote, more or less: "log" for LogBackward0."""
     name = str(node.name()).rpartition("::")[2]
     return name.rstrip("0123456789").removesuffix("Backward").lower() or str(node.name())
 

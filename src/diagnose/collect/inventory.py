@@ -158,11 +158,7 @@ class Inventory:
                 for index, parameter in enumerate(group["params"]):
                     if id(parameter) not in parameters:
                         known = self._parameters.get(id(parameter))
-                        if (
-                            known is None
-                            or known.reference() is not parameter
-                            or known.name in owners
-                        ):
+                        if known is None or known.reference() is not parameter or known.name in owners:
                             variable = _variable_name(parameter)
                             name = variable or f"{optimizer_name}/{group_index}.{index}"
                             known = Known(parameter, name)
@@ -171,14 +167,9 @@ class Inventory:
 
     def stale(self) -> bool:
         """Whether an optimizer holds a parameter, or a model a module, that has no name yet."""
-        for _, optimizer in self.optimizers():
-            for group in optimizer.param_groups:
-                if any(self.parameter_name(p) is None for p in group["params"]):
-                    return True
-        for _, model in self.models():
-            if any(id(p) not in self._parameters for p in model.parameters()):
-                return True
-        return False
+        held = (p for _, optimizer in self.optimizers() for group in optimizer.param_groups for p in group["params"])
+        owned = (p for _, model in self.models() for p in model.parameters())
+        return any(self.parameter_name(p) is None for p in (*held, *owned))
 
     def _add_optimizer(self, optimizer: Optimizer) -> str:
         taken = {known.name for known in self._optimizers.values()}

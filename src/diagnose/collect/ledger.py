@@ -115,9 +115,8 @@ class LedgerCollector(Collector):
         if memory is None or facts is None:
             return
         window = flat_window(parameter, turn=0, elements=_WINDOW)
-        if memory.window.shape != window.shape or memory.window.device != window.device:
-            self._has_changed(name, facts)
-        elif not torch.equal(memory.window, window):
+        is_same_window = memory.window.shape == window.shape and memory.window.device == window.device
+        if not is_same_window or not torch.equal(memory.window, window):
             self._has_changed(name, facts)
         elif parameter._version == memory.version or parameter.numel() <= _WINDOW:
             facts.changed = False

@@ -47,9 +47,7 @@ class LossCollector(Collector):
                 self._record(stream, step.name, step.number, sum(values) / len(values))
                 continue
             with Unseen():
-                mean = torch.stack(
-                    [loss.unscaled for loss in losses if loss.unscaled is not None]
-                ).mean()
+                mean = torch.stack([loss.unscaled for loss in losses if loss.unscaled is not None]).mean()
             self._pending.append((stream, step.name, step.number, mean))
         self._now.clear()
         if self._pending and (step.sampled or len(self._pending) >= _PENDING_MAX):
@@ -80,11 +78,7 @@ class LossCollector(Collector):
 
     def _new_stream(self, loss: Loss, optimizer: str) -> str:
         taken = set(self._streams.values())
-        stream = (
-            optimizer
-            if optimizer not in taken
-            else f"{optimizer}@{loss.site.line if loss.site else '?'}"
-        )
+        stream = optimizer if optimizer not in taken else f"{optimizer}@{loss.site.line if loss.site else '?'}"
         while stream in taken:
             stream += "'"
         self._streams[loss.site, optimizer] = stream

@@ -88,9 +88,7 @@ class NonFiniteCollector(Collector):
         with Unseen():
             self._note(self._origin_of(loss.tensor, loss.value))
 
-    def gradients_clipped(
-        self, parameters: Sequence[Tensor], limit: float, norm: float | None
-    ) -> None:
+    def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
         self._bad_norm = norm is not None and not math.isfinite(norm)
 
     def step_begins(self, step: Step) -> None:
@@ -133,12 +131,7 @@ class NonFiniteCollector(Collector):
         name = operation_name(node)
         saved = dict(saved_tensors(node))
         domain = _DOMAINS.get(name)
-        if (
-            domain
-            and domain[0] in saved
-            and readable(saved[domain[0]])
-            and bool(domain[1](saved[domain[0]]).any())
-        ):
+        if domain and domain[0] in saved and readable(saved[domain[0]]) and bool(domain[1](saved[domain[0]]).any()):
             return {
                 "what": "loss",
                 "explanation": domain[2],
@@ -186,11 +179,7 @@ class NonFiniteCollector(Collector):
 
     def _where_it_began(self, bad: list[str]) -> dict[str, Any]:
         """Backward goes from the loss to the input: of the bad parameters the last to run is next to the origin."""
-        order = {
-            name: facts.order
-            for name, facts in self.history.parameters.items()
-            if facts.order is not None
-        }
+        order = {name: facts.order for name, facts in self.history.parameters.items() if facts.order is not None}
         nearest = max(bad, key=lambda name: order.get(name, -1))
         known = len(self.history.parameters) or len(bad)
         detail: dict[str, Any] = {

@@ -25,7 +25,8 @@ _ZERO_ELEMENTS: Final = 4096
 
 def foreach_norms(tensors: Sequence[Tensor]) -> list[Tensor]:
     """L2 norms as 0-dim tensors, in order; a few launches per device and dtype. Half precision is summed in
-    float32, so that a sum of squares does not overflow where the values do not."""
+    float32, so that a sum of squares does not overflow where the values do not.
+    """
     norms: list[Tensor] = [torch.empty(0)] * len(tensors)
     groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     for index, tensor in enumerate(tensors):
@@ -69,14 +70,9 @@ class GradientCollector(Collector):
             gradients = [gradient.detach() for *_, gradient in held]
             norms = foreach_norms(gradients)
             extremes = [_largest(g) for g in gradients]
-            zeros = [
-                _zeros(flat_window(g, turn=self.shared.turn, elements=_ZERO_ELEMENTS))
-                for g in gradients
-            ]
+            zeros = [_zeros(flat_window(g, turn=self.shared.turn, elements=_ZERO_ELEMENTS)) for g in gradients]
             sizes = foreach_norms([p.detach() for _, p, _ in held])
-            read = to_floats(
-                [*norms, *extremes, *zeros, *sizes, *([scale] if scale is not None else ())]
-            )
+            read = to_floats([*norms, *extremes, *zeros, *sizes, *([scale] if scale is not None else ())])
             if scale is not None:
                 unscale = 1.0 / read.pop()
         count = len(held)
@@ -88,9 +84,7 @@ class GradientCollector(Collector):
             rows["grad_rms"][name] = unscale * norm[i] / math.sqrt(gradient.numel())
             rows["grad_max"][name] = unscale * extreme[i]
             rows["grad_zero_share"][name] = zero[i]
-            rows["grad_nonfinite_share"][name] = (
-                0.0 if math.isfinite(norm[i]) else _nonfinite_share(gradient)
-            )
+            rows["grad_nonfinite_share"][name] = 0.0 if math.isfinite(norm[i]) else _nonfinite_share(gradient)
             rows["param_rms"][name] = size[i] / math.sqrt(parameter.numel())
         total = unscale * math.hypot(*norm)
         self.history.record("grad_norm", step.number, {step.name: total}, clock=step.name)
@@ -136,9 +130,7 @@ class UpdateCollector(Collector):
             read = to_floats([*foreach_norms(changes), *foreach_norms(before)])
         count = len(before)
         updates, ratios = {}, {}
-        for (name, *_), window, moved, size in zip(
-            self._before, before, read[:count], read[count:], strict=True
-        ):
+        for (name, *_), window, moved, size in zip(self._before, before, read[:count], read[count:], strict=True):
             updates[name] = moved / math.sqrt(window.numel())
             if size > 0:
                 ratios[name] = moved / size
@@ -146,9 +138,7 @@ class UpdateCollector(Collector):
         self.history.record("update_ratio", step.number, ratios, clock=step.name)
         if self.shared.histogram is not None:
             for (name, *_), change in zip(self._before, changes, strict=True):
-                self.shared.histogram(
-                    f"updates/{name}", step.number, change[:_ZERO_ELEMENTS].float().cpu()
-                )
+                self.shared.histogram(f"updates/{name}", step.number, change[:_ZERO_ELEMENTS].float().cpu())
         self._before.clear()
 
 

@@ -77,14 +77,10 @@ class ProtocolCollector(Collector):
                 state.used, state.backwards = False, 0
                 state.keys = _keys(state)
 
-    def gradients_clipped(
-        self, parameters: Sequence[Tensor], limit: float, norm: float | None
-    ) -> None:
+    def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
         first = parameters[0] if parameters else None
         for name, optimizer in self.inventory.optimizers():
-            if first is None or not any(
-                p is first for group in optimizer.param_groups for p in group["params"]
-            ):
+            if first is None or not any(p is first for group in optimizer.param_groups for p in group["params"]):
                 continue
             state = self._state(optimizer)
             state.clipped = True

@@ -69,9 +69,7 @@ def undisturbed() -> bool:
     )
 
 
-def sample_rows(
-    tensor: Tensor, unit_dim: int, *, turn: int, elements: int = SAMPLE_ELEMENTS
-) -> Tensor:
+def sample_rows(tensor: Tensor, unit_dim: int, *, turn: int, elements: int = SAMPLE_ELEMENTS) -> Tensor:
     """A bounded sample of examples and positions, of all units: a float32 copy of shape (R, C).
 
     Args:
@@ -82,9 +80,7 @@ def sample_rows(
     Returns:
         The copy, on the tensor's device. Where R is all rows, it is exact.
     """
-    units_last = (
-        tensor.detach().movedim(unit_dim, -1) if tensor.dim() > 1 else tensor.detach()[None]
-    )
+    units_last = tensor.detach().movedim(unit_dim, -1) if tensor.dim() > 1 else tensor.detach()[None]
     *row_dims, units = units_last.shape
     wanted = max(1, elements // max(units, 1))
     if math.prod(row_dims) > wanted:
@@ -125,9 +121,7 @@ def flat_window(tensor: Tensor, *, turn: int, elements: int = SAMPLE_ELEMENTS) -
 def _is_dense(tensor: Tensor) -> bool:
     """Whether its elements fill one stretch of memory, in some order of the dimensions."""
     expected = 1
-    for stride, size in sorted(
-        (st, si) for st, si in zip(tensor.stride(), tensor.shape, strict=True) if si > 1
-    ):
+    for stride, size in sorted((st, si) for st, si in zip(tensor.stride(), tensor.shape, strict=True) if si > 1):
         if stride != expected:
             return False
         expected *= size

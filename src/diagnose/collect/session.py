@@ -169,9 +169,7 @@ class Session:
         return self._own_time
 
     def _find_handlers(self) -> dict[str, list[tuple[Collector, Callable[..., None]]]]:
-        events = [
-            name for name, value in vars(Collector).items() if callable(value) and name[0] != "_"
-        ]
+        events = [name for name, value in vars(Collector).items() if callable(value) and name[0] != "_"]
         return {
             event: [
                 (collector, getattr(collector, event))
@@ -270,9 +268,7 @@ class Session:
         if tensor.numel() == 1:
             scaled, self._scaled = self._scaled, None
             with Unseen():
-                number = (
-                    scaled[1] if scaled is not None and scaled[0]() is tensor else tensor.detach()
-                )
+                number = scaled[1] if scaled is not None and scaled[0]() is tensor else tensor.detach()
                 if number.device.type == "cpu":
                     value = number.item()
                 else:
@@ -283,11 +279,7 @@ class Session:
         if not self._foreign() and self._backwards:
             with self._ours():
                 self._tell("backward_ends")
-                if (
-                    self._sampled
-                    and self._total < DENSE_STEPS
-                    and self._backwards < _BACKWARDS_WITHOUT_STEP
-                ):
+                if self._sampled and self._total < DENSE_STEPS and self._backwards < _BACKWARDS_WITHOUT_STEP:
                     self.tap.install(mode=False)
 
     def step_begins(self, optimizer: Optimizer, *, closure: bool) -> None:

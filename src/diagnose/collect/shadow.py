@@ -64,10 +64,7 @@ def shadow_forward(model: nn.Module, args: Any, kwargs: Any, tap: ForwardTap) ->
 def _random_states(model: nn.Module) -> Iterator[None]:
     """Puts back every random state that the forward can reach: torch, Python, NumPy, generators."""
     generators = [
-        value
-        for module in model.modules()
-        for value in vars(module).values()
-        if isinstance(value, torch.Generator)
+        value for module in model.modules() for value in vars(module).values() if isinstance(value, torch.Generator)
     ]
     states = [generator.get_state() for generator in generators]
     python_state = random.getstate()
@@ -148,13 +145,7 @@ def _same(value: Any, copy: Any) -> bool:
         return False
     if isinstance(value, set):
         return bool(value == copy)
-    pairs = (
-        zip(value.items(), copy.items(), strict=True)
-        if isinstance(value, dict)
-        else zip(value, copy, strict=True)
-    )
+    pairs = zip(value.items(), copy.items(), strict=True) if isinstance(value, dict) else zip(value, copy, strict=True)
     return all(
-        (a is b)
-        or (isinstance(a, tuple) and isinstance(b, tuple) and a[0] == b[0] and a[1] is b[1])
-        for a, b in pairs
+        (a is b) or (isinstance(a, tuple) and isinstance(b, tuple) and a[0] == b[0] and a[1] is b[1]) for a, b in pairs
     )

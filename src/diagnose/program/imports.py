@@ -118,9 +118,10 @@ def own_imports() -> _OwnImports:
     that stand in for others (its own `json.py`) are out of `sys.modules`. On leaving, all that is put
     back, and what was imported inside is hidden from the program where it would find its own.
 
-    For the whole process, not for one thread: keep it short. May be nested. Before `run`, the folder
-    that Python has put first for the launcher is left out: under `python -m diagnose` that is the
-    user's current folder, with a `queue.py` in it perhaps.
+    For the whole process, not for one thread: keep it short. May be nested. `run` enters it around
+    `attach` and `conclude`; imports at any other time have to do so themselves. Before `run` (not around
+    it), the folder that Python has put first for the launcher is left out: under `python -m diagnose`
+    that is the user's current folder, with a `queue.py` in it perhaps.
     """
     return _OwnImports()
 
@@ -174,16 +175,15 @@ def _files(folders: Sequence[str], names: Iterable[str]) -> dict[str, str]:
 
     A folder without `__init__.py` is not: it hides nothing.
     """
-    known = set(sys.path_importer_cache)
     found = {}
     for name in names:
         spec = PathFinder.find_spec(name, folders)
         if spec is not None and spec.origin is not None:
             found[name] = spec.origin
-    # A listing of a folder that we left behind could be a moment older than the program's own would
-    # be, and lack a module that the program has just written.
-    for folder in sys.path_importer_cache.keys() - known:
-        del sys.path_importer_cache[folder]
+    # A listing that we left behind could be a moment older than the program's own would be, and lack
+    # a module that the program has just written.
+    for folder in folders:
+        sys.path_importer_cache.pop(folder, None)
     return found
 
 
@@ -260,9 +260,7 @@ def _as_if_importlib(code: CodeType) -> CodeType:
     The interpreter cuts importlib's frames out of the traceback of a failing import, and `warnings`
     skips them when it counts stack levels. A frame of ours between them would show in both.
     """
-    return code.replace(
-        co_filename="<frozen importlib._bootstrap>", co_name="_call_with_frames_removed"
-    )
+    return code.replace(co_filename="<frozen importlib._bootstrap>", co_name="_call_with_frames_removed")
 
 
 _TellingLoader.exec_module.__code__ = _as_if_importlib(_TellingLoader.exec_module.__code__)

@@ -71,9 +71,7 @@ traceback_hooks: list[Callable[[BaseException], None]] = []
 """Called with an uncaught exception before it is printed, to take frames of a watcher's out of its traceback."""
 
 
-def run(
-    program: Program, *, attach: Callable[[], None], conclude: Callable[[str], int | None]
-) -> int:
+def run(program: Program, *, attach: Callable[[], None], conclude: Callable[[str], int | None]) -> int:
     """Run the program to its end, and return the exit code of the process.
 
     To be called in the main thread, once, and last: `sys.argv`, `sys.path` and `__main__` become the

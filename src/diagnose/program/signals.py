@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Windows has no SIGHUP.
-_CAUGHT: list[int] = [
-    getattr(_signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(_signal, name)
-]
+_CAUGHT: list[int] = [getattr(_signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(_signal, name)]
 
 
 class _Handler(int):

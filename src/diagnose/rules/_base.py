@@ -87,9 +87,7 @@ def rule(
 
     def register(function: RuleFunction) -> RuleFunction:
         if code in _REGISTER:
-            raise RuleError(
-                f"rule {code!r} is registered twice: {_REGISTER[code].function.__module__}"
-            )
+            raise RuleError(f"rule {code!r} is registered twice: {_REGISTER[code].function.__module__}")
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code):
             raise RuleError(f"rule code {code!r} is not kebab-case")
         if function.__name__ != code.replace("-", "_"):
@@ -99,9 +97,7 @@ def rule(
         page = inspect.getdoc(function) or ""
         if absent := [s for s in SECTIONS if f"## {s}" not in page]:
             raise RuleError(f"rule {code!r}: its page lacks the sections {absent}")
-        _REGISTER[code] = Rule(
-            code, function, needs, explains, overall, since, _thresholds(code, function)
-        )
+        _REGISTER[code] = Rule(code, function, needs, explains, overall, since, _thresholds(code, function))
         return function
 
     return register
@@ -111,9 +107,7 @@ def _thresholds(code: str, function: RuleFunction) -> dict[str, Any]:
     parameters = list(inspect.signature(function).parameters.values())
     for parameter in parameters[1:]:
         if parameter.kind is not parameter.KEYWORD_ONLY or parameter.default is parameter.empty:
-            raise RuleError(
-                f"rule {code!r}: {parameter.name!r} must be keyword-only, with a default"
-            )
+            raise RuleError(f"rule {code!r}: {parameter.name!r} must be keyword-only, with a default")
     return {parameter.name: parameter.default for parameter in parameters[1:]}
 
 

@@ -31,6 +31,7 @@ def diagnose_history(
     *,
     thresholds: Mapping[str, Mapping[str, Any]] | None = None,
     hidden: Collection[str] = (),
+    selected: Collection[str] = (),
     strict: bool = False,
 ) -> Diagnosis:
     """Runs `rules` over `history`.
@@ -39,6 +40,7 @@ def diagnose_history(
         thresholds: by code, values that replace the defaults of the rule's keyword arguments.
         hidden: codes whose findings are left out at the end. They still run, so that ignoring a
             cause does not turn its symptoms into findings of their own.
+        selected: codes that were asked for by name: such a symptom stands alone if its cause is hidden.
         strict: let a rule's exception out instead of reporting it as a finding `rule-error`.
     """
     found: list[Finding] = []
@@ -53,7 +55,12 @@ def diagnose_history(
             if strict:
                 raise
             found.append(_rule_error(code, error))
-    findings = [f for f in _attach_symptoms(found, rules) if f.code not in hidden]
+    findings = [
+        shown
+        for finding in _attach_symptoms(found, rules)
+        for shown in ((finding,) if finding.code not in hidden else finding.symptoms)
+        if shown.code not in hidden and (shown is finding or shown.code in selected)
+    ]
     return Diagnosis(tuple(sorted(findings, key=_urgency)), not_run)
 
 
@@ -98,9 +105,10 @@ def _also_at(finding: Finding) -> list[Evidence]:
 def _attach_symptoms(findings: list[Finding], rules: Mapping[str, Rule]) -> list[Finding]:
     """Moves each finding that another one explains under that one.
 
-    A cause must not have begun after its symptom, or, for a symptom that speaks of the whole run, not after that
-    was last seen. Explanations chain: what explains a cause explains its symptoms, so the whole tree ends up
-    under one root. Cycles (each of two rules may explain the other) are cut by the order in which they began.
+    A cause must not have begun after its symptom, or, for a symptom that speaks of the whole run, not
+    after that was last seen. Explanations chain: what explains a cause explains its symptoms, so the
+    whole tree ends up under one root. Cycles (each of two rules may explain the other) are cut by the
+    order in which they began.
     """
     by_code = {finding.code: finding for finding in findings}
     parent: dict[str, str] = {}
@@ -119,11 +127,7 @@ def _attach_symptoms(findings: list[Finding], rules: Mapping[str, Rule]) -> list
     children: dict[str, list[Finding]] = {}
     for code in parent:
         children.setdefault(_root(code, parent), []).append(by_code[code])
-    return [
-        _explaining(finding, children.get(finding.code, []))
-        for finding in findings
-        if finding.code not in parent
-    ]
+    return [_explaining(finding, children.get(finding.code, [])) for finding in findings if finding.code not in parent]
 
 
 def _explaining(cause: Finding, symptoms: list[Finding]) -> Finding:
@@ -167,5 +171,5 @@ def _rule_error(code: str, error: Exception) -> Finding:
         message=f"the rule {code} failed and was left out: {type(error).__name__}: {error}",
         evidence={"rule": code, "traceback": "".join(traceback.format_exception(error))},
         cause="A defect of the rule, not of your training.",
-        remedy=f"Please report it; --ignore {code} silences it.",
+        remedy="Please report it; --ignore rule-error silences it.",
     )

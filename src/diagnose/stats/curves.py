@@ -1,9 +1,9 @@
 """What a noisy curve did: its level, its noise, whether it fell, whether it rose.
 
-Training losses are noisy, their noise is autocorrelated (momentum, one epoch after the other) and now and then
-a batch is an outlier. So levels are medians, errors of means come from batch means, and trends are judged on the
-order of block levels instead of on a fitted line. Every function takes arrays of shape (T,) that are finite;
-`finite_prefix` says how far a curve is.
+Training losses are noisy, their noise is autocorrelated (momentum, one epoch after the other) and now
+and then a batch is an outlier. So levels are medians, errors of means come from batch means, and trends
+are judged on the order of block levels instead of on a fitted line. Every function takes arrays of shape
+(T,) that are finite; `finite_prefix` says how far a curve is.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def finite_prefix(values: Floats) -> int:
 def noise(values: Floats) -> float:
     """Standard deviation of one value around the curve, from the differences of neighbours.
 
-    A trend changes neighbours by little, so it does not count; an outlier counts as any other value. Noise that
-    neighbours share (autocorrelation) is not seen: use `mean_and_error` for that.
+    A trend changes neighbours by little, so it does not count; an outlier counts as any other value.
+    Noise that neighbours share (autocorrelation) is not seen: use `mean_and_error` for that.
 
     Returns:
         NaN for fewer than 3 values.
 
-    Source: the mean square successive difference (von Neumann, 1941), with the median absolute deviation in
-    place of the mean square.
+    Source: the mean square successive difference (von Neumann, 1941), with the median absolute deviation
+    in place of the mean square.
     """
     if len(values) < 3:
         return math.nan
@@ -49,14 +49,15 @@ def noise(values: Floats) -> float:
 def mean_and_error(values: Floats) -> tuple[float, float]:
     """The mean, and its standard error if neighbours are correlated.
 
-    The values are cut into about sqrt(T) batches; the scatter of the batch means is the error, because a batch
-    is longer than the correlation. A remainder that fills no batch is left out of the error.
+    The values are cut into about sqrt(T) batches; the scatter of the batch means is the error, because a
+    batch is longer than the correlation. A remainder that fills no batch is left out of the error.
 
     Returns:
-        (NaN, NaN) for no values; the error is inf for fewer than 4, where there is nothing to see it from.
+        (NaN, NaN) for no values; the error is inf for fewer than 4, where there is nothing to see it
+        from.
 
-    Source: the method of batch means (Conway, 1963), with the batch size of Flegal & Jones, "Batch means and
-    spectral variance estimators in Markov chain Monte Carlo", 2010.
+    Source: the method of batch means (Conway, 1963), with the batch size of Flegal & Jones, "Batch means
+    and spectral variance estimators in Markov chain Monte Carlo", 2010.
     """
     if not len(values):
         return math.nan, math.nan
@@ -112,8 +113,8 @@ def block_levels(values: Floats, blocks: int, shortest: int = 3) -> Floats:
 def trend(values: Floats) -> float:
     """How surely the values rise (positive) or fall (negative), in standard deviations of pure chance.
 
-    Only the order of the values counts, so an outlier or a rescaled curve changes nothing. Give it block levels:
-    it takes neighbours for independent.
+    Only the order of the values counts, so an outlier or a rescaled curve changes nothing. Give it block
+    levels: it takes neighbours for independent.
 
     Returns:
         0 for fewer than 3 values, or if all are equal.

@@ -39,8 +39,9 @@ def bulk(values: Floats, sizes: Floats) -> Floats:
 def path_length(steps: Ints, values: Floats, first: int, last: int) -> float:
     """Sum over the steps `first` to `last` of what was sampled at `steps`.
 
-    Between samples it is interpolated linearly, before the first and after the last it stays as it was there. The
-    sum of relative updates bounds how far a parameter can have moved, because steps may also undo one another.
+    Between samples it is interpolated linearly, before the first and after the last it stays as it was
+    there. The sum of relative updates bounds how far a parameter can have moved, because steps may also
+    undo one another.
 
     Args:
         steps: shape (T,), increasing.
@@ -78,8 +79,8 @@ def decades_lost(values: Floats) -> float:
     """How many powers of ten the values lose from the last one to the first, by a robust line through log10.
 
     Args:
-        values: shape (L,), one per layer in the order of execution; those that are not positive and finite are
-            left out.
+        values: shape (L,), one per layer in the order of execution; those that are not positive and
+            finite are left out.
 
     Returns:
         Negative if they grow towards the first; NaN if fewer than 3 are left.

@@ -1,15 +1,13 @@
 """Histories written down by hand: what a run would have left behind, without running it.
 
     history = history_of(
-        steps=300,
-        loss=lambda step: 2.3 * 0.99**step,
-        parameters={"fc1.weight": Parameter((64, 64), ratio=1e-3), "fc2.weight": Parameter((10, 64), ratio=1e-3)},
-        layers={"relu": Layer("relu", units=64, dead=0.95)},
-    )
-    assert diagnose_history(history, all_rules()).findings
+        steps=300, loss=lambda step: 2.3 * 0.99**step, parameters={"fc1.weight": Parameter((64, 64),
+        ratio=1e-3), "fc2.weight": Parameter((10, 64), ratio=1e-3)}, layers={"relu": Layer("relu",
+        units=64, dead=0.95)},
+    ) assert diagnose_history(history, all_rules()).findings
 
-Every curve may be given as a number (constant), as one value per step at which it is recorded, or as a function of
-the step. NaN means "not observed". All randomness is the caller's.
+Every curve may be given as a number (constant), as one value per step at which it is recorded, or as a
+function of the step. NaN means "not observed". All randomness is the caller's.
 """
 
 from __future__ import annotations
@@ -64,12 +62,13 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Layer:
-    """An activation: its facts, and the shares of its units that are recorded on sampled steps."""
+    """An activation: its facts, and what is recorded of it on sampled steps."""
 
     kind: str = "relu"
     units: int = 64
     dead: Curve | None = None
     saturated: Curve | None = None
+    output_gradient: Curve | None = None
     examples: int = 512
     role: Literal["hidden", "gate", "output", "attention"] = "hidden"
     order: int = 0
@@ -161,6 +160,7 @@ def history_of(
         keep("silent_share", name, layer.dead)
         keep("dead_share", name, layer.dead)
         keep("saturated_share", name, layer.saturated)
+        keep("output_grad_rms", name, layer.output_gradient)
     keep("grad_norm", optimizer, grad_norm)
     keep("lr", f"{optimizer}/0", lr)
     _write(history, recorded, at, optimizer)

@@ -30,24 +30,29 @@ def saturated_units(
     """Most units of a layer sit at the flat ends of their activation and hardly pass a gradient on.
 
     ## What it does
-    A unit is saturated if the slope of its activation, averaged over a window of examples (at least `min_examples` = 64) and
-    divided by the steepest slope, is below 0.1: for tanh, |output| > 0.95 nearly always. It speaks if at least
-    `limit` = 50 % of the units of a hidden layer are, in the last `samples` = 2 windows or more, to the end of the watch:
-    `warning`, and `error` from `almost_all` = 90 % on. Units that were not saturated at the start, and became so while
-    the loss went on to fall by `improvement` = 10 %, get an `info`.
+    A unit is saturated if the slope of its activation, averaged over a window of examples (at least
+    `min_examples` = 64) and divided by the steepest slope, is below 0.1: for tanh, |output| > 0.95
+    nearly always. It speaks if at least `limit` = 50 % of the units of a hidden layer are, in the last
+    `samples` = 2 windows or more, to the end of the watch: `warning`, and `error` from `almost_all` = 90
+    % on. Units that were not saturated at the start, and became so while the loss went on to fall by
+    `improvement` = 10 %, get an `info`.
     ## Why it matters
-    The gradient through a saturated unit is a tenth of what it could be, or less, and the layers below share that loss. Units
-    that are saturated from the start are random bits: the network learns on top of them, not through them.
+    The gradient through a saturated unit is a tenth of what it could be, or less, and the layers below
+    share that loss. Units that are saturated from the start are random bits: the network learns on top
+    of them, not through them.
     ## How to fix
-    From the start: scale the inputs to mean 0 and variance 1, and use `xavier_uniform_` with its gain for the activation. In
-    the course of training: lower the learning rate, add weight decay or a normalisation layer before the activation.
+    From the start: scale the inputs to mean 0 and variance 1, and use `xavier_uniform_` with its gain
+    for the activation. In the course of training: lower the learning rate, add weight decay or a
+    normalisation layer before the activation.
     ## Limits
-    Outputs, gates (LSTM, attention, squeeze-and-excitation) and softmaxes are meant to close and are left alone. So are ReLU
-    and its kin, which saturate on one side only: see `dead-units`. Codes that are meant to be binary look the same.
+    Outputs, gates (LSTM, attention, squeeze-and-excitation) and softmaxes are meant to close and are
+    left alone. So are ReLU and its kin, which saturate on one side only: see `dead-units`. Codes that
+    are meant to be binary look the same.
     ## Source
-    Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010, sec. 3, watch
-    saturation in the same way. Goodfellow, Bengio & Courville, *Deep Learning*, sec. 6.3.2 and 11.5. 0.1 is one lost order of
-    magnitude per layer; with half of the units, the typical unit is saturated. Peers use 0.85 of the *values*.
+    Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010,
+    sec. 3, watch saturation in the same way. Goodfellow, Bengio & Courville, *Deep Learning*, sec. 6.3.2
+    and 11.5. 0.1 is one lost order of magnitude per layer; with half of the units, the typical unit is
+    saturated. Peers use 0.85 of the *values*.
     """
     until = first_break(history)
     for name, facts in history.layers.items():
@@ -74,7 +79,7 @@ def saturated_units(
                 "examples": facts.examples,
                 "activation": facts.kind,
             },
-            cause="They were saturated when the watch began: inputs that are not scaled, or an initialisation that is too large."
+            cause="They were saturated when the watch began: unscaled inputs, or too large an initialisation."
             if born
             else f"They saturated until step {found.first_step}: large updates, or weights that grow without bound.",
             remedy="Scale the inputs to mean 0 and variance 1, and initialise with xavier_uniform_."
@@ -87,9 +92,7 @@ def _fell_since(history: History, found: Lasting, improvement: float) -> bool:
     """Whether some loss ends lower, by `improvement`, than when the units saturated, and than at its start."""
     for optimizer in history.optimizers:
         for course in courses(history, optimizer):
-            around = course.values[
-                np.abs(course.steps - found.first_step) <= max(5, found.first_step // 10)
-            ]
+            around = course.values[np.abs(course.steps - found.first_step) <= max(5, found.first_step // 10)]
             if len(around):
                 level = float(np.median(around))
                 if level - course.late >= improvement * abs(level) and course.keeps(improvement):

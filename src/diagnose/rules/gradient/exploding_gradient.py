@@ -13,7 +13,7 @@ from diagnose.history import Floats, History, Ints
 from diagnose.rules._base import rule
 from diagnose.rules.loss._course import Course, horizon, learned, main_course, opponents
 from diagnose.rules.optimizer._weights import Weights, weights
-from diagnose.stats.ratios import elasticity
+from diagnose.stats.ratios import decades_lost, elasticity
 
 
 @rule(
@@ -28,42 +28,49 @@ def exploding_gradient(
     growth_alone: float = 1e4,
     large_update: float = 0.1,
     most_elastic: float = 1e4,
-    most_relative: float = 1e3,
+    decades: float = 3.0,
     samples: int = 3,
     opening: int = 10,
 ) -> Iterator[Finding]:
     """The gradient is orders of magnitude too large, and training suffers.
 
     ## What it does
-    Looks at the norm of the gradient over all parameters of an optimizer, as clipping found it if it is clipped, in two
-    ways.
+    Looks at the norm of the gradient over all parameters of an optimizer, as clipping found it if it is
+    clipped, in two ways.
 
-    - It *grew*: in `samples` = 3 samples or more (one is enough right before something became non-finite) it is
-      `growth` = 100 times the median of all samples before, while the weights are changed by `large_update` = 10 % of
-      their size in a step, or become non-finite; `growth_alone` = 10,000 times needs no large update.
-    - It *is* too large from the start: |gradient| * |weights| / loss exceeds `most_elastic` = 10,000, or the bulk of the
-      weights have a gradient of more than `most_relative` = 1,000 times their size, up to the step that changed some
-      weight by more than its own size, if there is one in the first `opening` = 10 samples. If clipping prevents that, the
-      median of the former over the whole run counts.
+    - It *grew*: in `samples` = 3 samples or more (one is enough right before something became
+      non-finite) it is `growth` = 100 times the median of all samples before, while the weights are
+      changed by `large_update` = 10 % of their size in a step, or become non-finite; `growth_alone` =
+      10,000 times needs no large update.
+    - It *is* too large from the start, up to the step that changed some weight by more than its own size,
+      if there is one in the first `opening` = 10 samples: |gradient| * |weights| / loss exceeds
+      `most_elastic` = 10,000, or the gradient of the layers' outputs gains `decades` = 3 powers of ten
+      from the last hidden layer to the first. If clipping prevents such a step, the median of the former
+      over the whole run counts.
 
-    Either counts only if the loss became non-finite or learned nothing (it is not a tenth below its start at the end).
+    Either counts only if the loss became non-finite or learned nothing (it is not a tenth below its
+    start at the end).
     ## Why it matters
-    The gradient is the slope of the loss; a step along it is sensible as long as the slope does not change much. At a
-    cliff it is huge and points nowhere useful: one step throws the parameters far away from all that was learned.
+    The gradient is the slope of the loss; a step along it is sensible as long as the slope does not
+    change much. At a cliff it is huge and points nowhere useful: one step throws the parameters far away
+    from all that was learned.
     ## How to fix
-    Clip the norm (`torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)`) between `backward()` and `step()`; lower the
-    learning rate; initialise for the activation (`kaiming_normal_`, `orthogonal_` for recurrent weights); scale inputs and
-    regression targets to about 1; normalise between the layers.
+    Clip the norm (`torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)`) between `backward()` and
+    `step()`; lower the learning rate; initialise for the activation (`kaiming_normal_`, `orthogonal_`
+    for recurrent weights); scale inputs and regression targets to about 1; normalise between the layers.
     ## Limits
-    A norm that grows while the loss falls is healthy: networks that leave a plateau do that. Summed losses have large
-    norms; both measures are relative, so they do not count. Steps with a closure (LBFGS) are left out. Growth within
-    fewer than 5 samples is seen only if something becomes non-finite.
+    A norm that grows while the loss falls is healthy: networks that leave a plateau do that. Summed
+    losses have large norms; all measures are relative, so that is not counted. Steps with a closure
+    (LBFGS) are left out. Growth within fewer than 5 samples is seen only if something becomes
+    non-finite.
     ## Source
-    Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks", 2013; Goodfellow, Bengio &
-    Courville, *Deep Learning*, sec. 8.2.4 (cliffs) and 10.11 (clipping). 10,000: an ordinary update of 1e-3 of the weights
-    would, if the slope held, change the loss by ten times itself. 1,000: even a learning rate of 1e-3 moves a weight by
-    its own size. 100 times one's own median is beyond the spikes of a stable run, which stay within one order of
-    magnitude mostly and within two nearly always.
+    Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks", 2013;
+    Goodfellow, Bengio & Courville, *Deep Learning*, sec. 8.2.4 (cliffs) and 10.11 (clipping). 10,000: an
+    ordinary update of 1e-3 of the weights would, if the slope held, change the loss by ten times itself.
+    Three powers of ten between layers mirror the limit of `vanishing-gradient`: no learning rate suits
+    both ends (Glorot & Bengio, 2010, sec. 4.2, for the variance of back-propagated gradients). 100 times
+    one's own median is beyond the spikes of a stable run, which stay within one order of magnitude mostly
+    and within two nearly always.
     """
     for optimizer, facts in history.optimizers.items():
         if facts.closures:
@@ -74,15 +81,13 @@ def exploding_gradient(
         if not len(steps) or course is None or not len(course):
             continue
         broke = until < math.inf
-        if not broke and (learned(history, optimizer) is not False and _ends_better(course)):
+        if not broke and learned(history, optimizer) is not False and course.keeps():
             continue
         if not broke and opponents(history, optimizer):
             continue
         own = weights(history, optimizer, before=until)
-        found = _grew(
-            own, steps, norms, growth, growth_alone, large_update, samples, broke=broke
-        ) or _opened_too_large(
-            own, course, steps, norms, most_elastic, most_relative, opening, clipped=clipped
+        found = _grew(own, steps, norms, growth, growth_alone, large_update, samples, broke=broke) or _opened_too_large(
+            history, own, course, steps, norms, most_elastic, decades, opening, clipped=clipped
         )
         if found is not None:
             yield _finding(history, optimizer, course, found, clipped=clipped)
@@ -106,10 +111,6 @@ def _norms(history: History, optimizer: str, until: float) -> tuple[Ints, Floats
         series = history.series("grad_norm", optimizer)
     usable = np.isfinite(series.values) & (series.steps < until)
     return series.steps[usable], series.values[usable], clipped
-
-
-def _ends_better(course: Course) -> bool:
-    return course.keeps()
 
 
 def _grew(
@@ -144,18 +145,17 @@ def _grew(
     if not (ends_above or many):
         return None
     worst = int(at[np.argmax(times[at])])
-    return _Explosion(
-        first, int(steps[1:][at[-1]]), "grew", float(times[worst]), growth, float(norms[1:][worst])
-    )
+    return _Explosion(first, int(steps[1:][at[-1]]), "grew", float(times[worst]), growth, float(norms[1:][worst]))
 
 
 def _opened_too_large(
+    history: History,
     own: Weights,
     course: Course,
     steps: Ints,
     norms: Floats,
     most_elastic: float,
-    most_relative: float,
+    decades: float,
     opening: int,
     *,
     clipped: bool,
@@ -164,25 +164,44 @@ def _opened_too_large(
     if len(thrown):
         # What comes after the first such step is its consequence, whatever brought it about.
         judged = own.steps[: int(thrown[0]) + 1]
-    elif clipped and len(norms) > opening:
+    elif clipped and len(norms) > opening and len(own.steps):
         # Clipping keeps the weights safe; what is left to ask is whether it has to do so all the time.
         judged = own.steps
     else:
         return None
-    sizes = np.interp(steps, own.steps, _norm_of_weights(own))
-    within = (steps >= judged[0]) & (steps <= judged[-1])
-    elastic = elasticity(norms[within], sizes[within], course.start)
-    summary = np.max if len(thrown) else np.median
     first, last = int(judged[0]), int(judged[-1])
-    if len(elastic) and summary(elastic) >= most_elastic:
-        norm = float(summary(norms[within]))
-        return _Explosion(first, last, "elastic", float(summary(elastic)), most_elastic, norm)
-    relative = own.bulk(own.gradients)[: len(judged)]
-    relative = relative[np.isfinite(relative)]
-    if len(thrown) and len(elastic) and len(relative) and relative.max() >= most_relative:
-        norm = float(norms[within].max())
-        return _Explosion(first, last, "relative", float(relative.max()), most_relative, norm)
+    within = (steps >= first) & (steps <= last)
+    if not within.any():
+        return None
+    summary = np.max if len(thrown) else np.median
+    norm = float(summary(norms[within]))
+    sizes = np.interp(steps[within], own.steps, _norm_of_weights(own))
+    elastic = float(summary(elasticity(norms[within], sizes, course.start)))
+    if elastic >= most_elastic:
+        return _Explosion(first, last, "elastic", elastic, most_elastic, norm)
+    gained = _decades_gained(history, last)
+    if gained >= decades:
+        return _Explosion(first, last, "deep", gained, decades, norm)
     return None
+
+
+def _decades_gained(history: History, until: int) -> float:
+    """How many powers of ten the gradient of the layers' outputs gains from the last hidden layer to the first.
+
+    The largest over the samples up to the step `until`; 0 if it is not known.
+    """
+    hidden = {
+        name: facts
+        for name, facts in history.layers.items()
+        if facts.role == "hidden" and len(history.series("output_grad_rms", name))
+    }
+    names = sorted(hidden, key=lambda name: (hidden[name].order, name))
+    series = [history.series("output_grad_rms", name) for name in names]
+    gained = [0.0]
+    for step in sorted({int(step) for one in series for step in one.steps if step <= until}):
+        profile = [float(one.values[one.steps == step][0]) if step in one.steps else math.nan for one in series]
+        gained.append(-decades_lost(np.array(profile)))
+    return float(np.nanmax(gained))
 
 
 def _norm_of_weights(own: Weights) -> Floats:
@@ -193,16 +212,14 @@ def _norm_of_weights(own: Weights) -> Floats:
     return norm
 
 
-def _finding(
-    history: History, optimizer: str, course: Course, found: _Explosion, *, clipped: bool
-) -> Finding:
+def _finding(history: History, optimizer: str, course: Course, found: _Explosion, *, clipped: bool) -> Finding:
     facts = history.optimizers[optimizer]
     before = " before clipping" if clipped else ""
     message = {
         "grew": f"the gradient norm{before} grew to {found.norm:.3g}, {found.value:.2g} times what it was before",
-        "elastic": f"the gradient norm{before} is {found.norm:.3g}: by its slope, changing the weights by 0.1 % would change "
-        f"the loss {found.value / 1000:.2g} times",
-        "relative": f"the gradient is {found.value:.2g} times as large as the weights that it is to change",
+        "elastic": f"the gradient norm{before} is {found.norm:.3g}: by its slope, changing the weights by 0.1 % would "
+        f"change the loss {found.value / 1000:.2g} times",
+        "deep": f"the gradient grows 10^{found.value:.1f} times from the last hidden layer to the first",
     }[found.how]
     return Finding(
         "exploding-gradient",
@@ -213,9 +230,7 @@ def _finding(
         found.last,
         {
             "gradient_norm": found.norm,
-            {"grew": "times_its_median", "elastic": "elasticity", "relative": "relative_gradient"}[
-                found.how
-            ]: found.value,
+            {"grew": "times_its_median", "elastic": "elasticity", "deep": "decades_gained"}[found.how]: found.value,
             "limit": found.limit,
             "loss_at_start": course.start,
             "loss_at_end": course.late,
@@ -225,6 +240,6 @@ def _finding(
         "targets; or a learning rate that has driven the weights up."
         if found.how != "grew"
         else "A learning rate that is too high has driven the weights up, or a recurrent network met a cliff.",
-        remedy="Clip the norm between backward() and step() (torch.nn.utils.clip_grad_norm_ with 1.0), and lower the learning "
-        "rate; scale inputs and targets, and initialise for the activation.",
+        remedy="Clip the norm between backward() and step() (torch.nn.utils.clip_grad_norm_ with 1.0), and lower the "
+        "learning rate; scale inputs and targets, and initialise for the activation.",
     )

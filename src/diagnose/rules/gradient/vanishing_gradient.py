@@ -23,7 +23,6 @@ from diagnose.rules.loss._course import (
 from diagnose.rules.optimizer._weights import Weights, weights
 from diagnose.stats.ratios import decades_lost, path_length
 
-
 HALF: Final = 0.5
 
 MOST_IN_ONE: Final = 0.6
@@ -49,35 +48,38 @@ def vanishing_gradient(
     """The gradient fades on its way to the first layers, and the network does not learn.
 
     ## What it does
-    Divides the rms of each weight's gradient by the rms of the weight, and fits a robust line through the logarithms along
-    the order of execution, in each sampled step. It speaks if, in at least `share` = 80 % of the samples, the line
-    loses `decades` = 3 powers of ten from the last layer to the first, or `decades_if_frozen` = 2 where all updates
-    of the run together moved the first third of the layers by less than `frozen` = 1 % of their size and the last
-    third ten times as far; and if the loss has not come a tenth below its start in `min_steps` = 20 steps or more. If
-    it has, but not to half, the line must lose 4 powers of ten and the first third move by less than 0.1 %.
+    Divides the rms of each weight's gradient by the rms of the weight, and fits a robust line through
+    the logarithms along the order of execution, in each sampled step. It speaks if, in at least `share`
+    = 80 % of the samples, the line loses `decades` = 3 powers of ten from the last layer to the first,
+    or `decades_if_frozen` = 2 where all updates of the run together moved the first third of the layers
+    by less than `frozen` = 1 % of their size and the last third ten times as far; and if the loss has
+    not come a tenth below its start in `min_steps` = 20 steps or more. If it has, but not to half, the
+    line must lose 4 powers of ten and the first third move by less than 0.1 %.
 
-    It also speaks if the gradient is next to nothing in most layers, as after an initialisation that is much too small:
-    |gradient| * |weight| / loss of the bulk of the weights is below `weakest` = 1e-6 in as many samples, and the first
-    third of the layers does not move. Needs at least `min_layers` = 4 weights.
+    It also speaks if the gradient is next to nothing in most layers, as after an initialisation that is
+    much too small: |gradient| * |weight| / loss of the bulk of the weights is below `weakest` = 1e-6 in
+    as many samples, and the first third of the layers does not move. Needs at least `min_layers` = 4
+    weights.
     ## Why it matters
-    Backpropagation multiplies by one Jacobian per layer. Where each of them shrinks (a sigmoid by 4 at least), the first
-    layers get next to nothing: they stay at their random initialisation, and pass on noise that the later layers
-    cannot learn from.
+    Backpropagation multiplies by one Jacobian per layer. Where each of them shrinks (a sigmoid by 4 at
+    least), the first layers get next to nothing: they stay at their random initialisation, and pass on
+    noise that the later layers cannot learn from.
     ## How to fix
-    Replace sigmoid and tanh by ReLU or GELU, initialise for the activation (`kaiming_normal_` for ReLU, `xavier_uniform_`
-    for tanh), put a normalisation layer after each linear one, or add residual connections. For recurrent networks:
-    LSTM or GRU, shorter sequences.
+    Replace sigmoid and tanh by ReLU or GELU, initialise for the activation (`kaiming_normal_` for ReLU,
+    `xavier_uniform_` for tanh), put a normalisation layer after each linear one, or add residual
+    connections. For recurrent networks: LSTM or GRU, shorter sequences.
     ## Limits
-    It says nothing if the loss falls to half: with Adam, small gradients may still move their layers. Embeddings do not count, and
-    neither do layers whose gradient is exactly zero. It looks at the longest chain of layers that take in what the one before puts
-    out, so that it cannot judge layers with a fused or a gated projection, nor a gradient that fades over time inside a
-    recurrent layer.
+    It says nothing if the loss falls to half: with Adam, small gradients may still move their layers.
+    Embeddings do not count, and neither do layers whose gradient is exactly zero. It looks at the
+    longest chain of layers that take in what the one before puts out, so that it cannot judge layers
+    with a fused or a gated projection, nor a gradient that fades over time inside a recurrent layer.
     ## Source
-    Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010; He et al., "Delving
-    deep into rectifiers", 2015; Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks",
-    2013. Three decades: at a usual update ratio of 1e-2 to 1e-3 in the last layer, the first one gets 1e-5 to 1e-6 and
-    needs 1,000 to 10,000 steps to move by 1 %. 1e-6: doubling the weight would change the loss by a millionth, which is
-    where float32 ends.
+    Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010;
+    He et al., "Delving deep into rectifiers", 2015; Pascanu, Mikolov & Bengio, "On the difficulty of
+    training recurrent neural networks",
+    2013. Three decades: at a usual update ratio of 1e-2 to 1e-3 in the last layer, the first one gets
+      1e-5 to 1e-6 and needs 1,000 to 10,000 steps to move by 1 %. 1e-6: doubling the weight would change
+      the loss by a millionth, which is where float32 ends.
     """
     for optimizer in history.optimizers:
         own = weights(history, optimizer, before=horizon(history, optimizer))
@@ -108,11 +110,12 @@ class _Profile:
 
     Attributes:
         layers: indices of the weights, in the order of execution.
-        lost: powers of ten that it loses from the last to the first, per sample in which it could be told.
-        gradual: whether no single step from one layer to the next makes for most of that. One that does separates
-            two branches with losses of different size rather than two layers of a chain.
-        first_moved, last_moved: how far all updates moved the first and the last third of the layers, as a share
-            of their size: medians; NaN if unknown.
+        lost: powers of ten that it loses from the last to the first, per sample in which it could be
+            told.
+        gradual: whether no single step from one layer to the next makes for most of that. One that does
+            separates two branches with losses of different size rather than two layers of a chain.
+        first_moved, last_moved: how far all updates moved the first and the last third of the layers, as
+            a share of their size: medians; NaN if unknown.
     """
 
     layers: list[int]
@@ -125,8 +128,9 @@ class _Profile:
 def _layers(own: Weights, history: History) -> list[int]:
     """The longest chain of weights, in the order of execution, that ever had a gradient.
 
-    A chain goes on as long as a weight takes in what the one before puts out (per position, if a convolution is
-    flattened). So branches that merely run one after the other, as an actor and a critic, are not strung together.
+    A chain goes on as long as a weight takes in what the one before puts out (per position, if a
+    convolution is flattened). So branches that merely run one after the other, as an actor and a critic,
+    are not strung together.
     """
     chains: list[list[int]] = [[]]
     outputs, is_kernel = 0, False
@@ -149,11 +153,7 @@ def _profile(own: Weights, layers: list[int], course: Course) -> _Profile:
     moved = []
     for index in layers:
         seen = ~np.isnan(own.ratios[:, index])
-        moved.append(
-            path_length(
-                own.steps[seen], own.ratios[seen, index], int(course.steps[0]), int(course.steps[-1])
-            )
-        )
+        moved.append(path_length(own.steps[seen], own.ratios[seen, index], int(course.steps[0]), int(course.steps[-1])))
     third = max(1, len(moved) // 3)
     with np.errstate(divide="ignore"):
         typical = np.log10(np.nanmedian(own.gradients[:, layers], axis=0))
@@ -176,9 +176,7 @@ def _elasticity_of_bulk(own: Weights, loss: float) -> Floats:
     return bulk[np.isfinite(bulk)]
 
 
-def _faded(
-    history: History, own: Weights, course: Course, profile: _Profile, limit: float, *, sure: bool
-) -> Finding:
+def _faded(history: History, own: Weights, course: Course, profile: _Profile, limit: float, *, sure: bool) -> Finding:
     first, last = profile.layers[0], profile.layers[-1]
     typical = float(np.median(profile.lost))
     return _finding(
@@ -198,9 +196,7 @@ def _faded(
     )
 
 
-def _nowhere(
-    history: History, own: Weights, course: Course, profile: _Profile, felt: float, limit: float
-) -> Finding:
+def _nowhere(history: History, own: Weights, course: Course, profile: _Profile, felt: float, limit: float) -> Finding:
     return _finding(
         history,
         own,
@@ -241,6 +237,6 @@ def _finding(
         },
         cause="Activations that shrink the gradient (sigmoid, tanh) or an initialisation that is too small, over many "
         "layers.",
-        remedy="Use ReLU or GELU with kaiming_normal_ initialisation, normalisation layers or residual connections; with "
-        "tanh at least xavier_uniform_.",
+        remedy="Use ReLU or GELU with kaiming_normal_ initialisation, normalisation layers or residual connections; "
+        "with tanh at least xavier_uniform_.",
     )

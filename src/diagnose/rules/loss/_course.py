@@ -1,8 +1,9 @@
 """The course of an optimizer's loss: where it started, where it is now, what it would be without learning.
 
-Many faults are faults only if training suffers from them: a layer may have small gradients, a learning rate may
-look large, and yet the loss falls. So rules about gradients and updates ask here what the loss did. The answer
-errs towards "it learned": a rule that needs a failed training to speak stays silent in doubt.
+Many faults are faults only if training suffers from them: a layer may have small gradients, a learning
+rate may look large, and yet the loss falls. So rules about gradients and updates ask here what the loss
+did. The answer errs towards "it learned": a rule that needs a failed training to speak stays silent in
+doubt.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from diagnose.rules.optimizer._weights import stepped_by
 from diagnose.stats import curves
 
 START_VALUES: Final = (3, 10)
-"""The start is the median of the first 1/30 of the values, but of at least 3 (one outlier cannot move it) and at
-most 10 (a network that learns has left its start after that)."""
+"""The start is the median of the first 1/30 of the values, but of at least 3 (one outlier cannot move
+it) and at most 10 (a network that learns has left its start after that)."""
+
+MEDIAN_ERROR: Final = 1.25
+"""Standard error of a median, as a multiple of that of the mean, under normal noise: sqrt(pi / 2)."""
 
 JUMP: Final = 5.0
 """Standard deviations above the first loss from which on the next ones are not noise but damage."""
@@ -32,9 +36,9 @@ BLOCKS: Final = 20
 """Blocks of which the lowest and the highest level are taken: each of 5 % of the values."""
 
 SOME: Final = 0.1
-"""A network has learned something once its loss is a tenth below the start. Less is what the output bias alone
-gains, or the initial disorder of the outputs: a classifier with 10 classes starts at 2.3 to 2.5 and comes
-down to ln 10 = 2.30 without having learned anything."""
+"""A network has learned something once its loss is a tenth below the start. Less is what the output bias
+alone gains, or the initial disorder of the outputs: a classifier with 10 classes starts at 2.3 to 2.5
+and comes down to ln 10 = 2.30 without having learned anything."""
 
 PLAUSIBLE_START: Final = (0.9, 1.3)
 """A classifier starts near ln K. If it does not, the number of outputs is not the number of classes, or the
@@ -96,8 +100,8 @@ class Course:
     def start(self) -> float:
         """The level at the beginning; NaN if there are no values.
 
-        The first loss is the only one that no step has touched. Where the next ones jump far above it, it alone
-        tells where the run began.
+        The first loss is the only one that no step has touched. Where the next ones jump far above it,
+        it alone tells where the run began.
         """
         if not len(self):
             return math.nan
@@ -135,7 +139,8 @@ class Course:
     def anchored(self) -> bool:
         """Whether a level means something: the loss starts positive, stays so, and stands out of its noise.
 
-        The losses of policy gradients, of critics, and densities have no floor, and no level that is good or bad.
+        The losses of policy gradients, of critics, and densities have no floor, and no level that is
+        good or bad.
         """
         return bool(len(self) and self.start > self.noise and self.lowest > 0)
 
@@ -143,19 +148,31 @@ class Course:
         """Share of the reference that is left at the end: 1 if nothing was learned, NaN without an anchor."""
         return self.late / self.reference if self.anchored else math.nan
 
+    @property
+    def _reference_error(self) -> float:
+        """Standard error of the reference: none where it is ln K."""
+        if not len(self) or (self.uninformed is not None and self.uninformed <= self.start):
+            return 0.0
+        return MEDIAN_ERROR * self.noise / math.sqrt(len(self._opening))
+
     def fell(self, share: float = SOME) -> bool:
         """Whether the loss was ever `share` below its reference, and by more than noise explains."""
         if not len(self):
             return False
-        sigma = 1.25 * self.noise  # standard error of a median of one value
-        opening = sigma / math.sqrt(len(self._opening))
         # The lowest of 20 equal blocks lies about 2 of its standard errors too low, by selection alone.
-        lowest = self.lowest + 2 * sigma / math.sqrt(max(len(self) / max(len(self.levels), 1), 1))
+        block = max(len(self) / max(len(self.levels), 1), 1)
+        lowest = self.lowest + 2 * MEDIAN_ERROR * self.noise / math.sqrt(block)
         gain = self.reference - min(lowest, self.late)
-        return gain >= share * abs(self.reference) and gain > 2 * opening
+        return gain >= share * abs(self.reference) and gain > 2 * self._reference_error
+
+    def surely_kept(self, share: float) -> bool:
+        """Whether it is beyond noise that the loss ends above `share` of its reference."""
+        mean, error = curves.mean_and_error(self.last(0.2))
+        lowest_end = min(mean, self.late) - 2 * error
+        return lowest_end > share * (self.reference + 2 * self._reference_error)
 
     def gained(self, sigmas: float = 2.0) -> bool:
-        """Whether the loss ends below its reference by more than its own correlated noise: it learned something, however little."""
+        """Whether the loss ends below its reference by more than its correlated noise: it learned, however little."""
         mean, error = curves.mean_and_error(self.last(0.2))
         return self.reference - mean > sigmas * error
 
@@ -211,8 +228,9 @@ def main_course(history: History, optimizer: str) -> Course | None:
 def opponents(history: History, optimizer: str) -> list[str]:
     """Optimizers of other parameters that are stepped over the same steps and with a loss of their own.
 
-    They may play against each other, as in a GAN, so that a loss that rises or stays says nothing. (They may also
-    be independent, or have been used one after the other: each has its own clock, so the history does not tell.)
+    They may play against each other, as in a GAN, so that a loss that rises or stays says nothing. (They
+    may also be independent, or have been used one after the other: each has its own clock, so the
+    history does not tell.)
     """
     own, parameters = _span(history, optimizer), set(stepped_by(history, optimizer))
     if own is None or not parameters:
@@ -224,11 +242,7 @@ def opponents(history: History, optimizer: str) -> list[str]:
             continue
         others = set(stepped_by(history, other))
         shared = min(own[1], span[1]) - max(own[0], span[0])
-        if (
-            others
-            and not parameters & others
-            and shared > 0.5 * min(own[1] - own[0], span[1] - span[0])
-        ):
+        if others and not parameters & others and shared > 0.5 * min(own[1] - own[0], span[1] - span[0]):
             found.append(other)
     return found
 
@@ -247,8 +261,9 @@ def learned(history: History, optimizer: str, share: float = SOME) -> bool | Non
 def already_trained(history: History, course: Course) -> bool:
     """Whether the model had learned before this course began: a fine-tune, a resumed run, a last phase.
 
-    Then a loss that stays where it is has probably converged. It shows in a loss far below that of guessing, or in
-    an earlier training of this run that had brought its own loss down to where this one begins.
+    Then a loss that stays where it is has probably converged. It shows in a loss far below that of
+    guessing, or in an earlier training of this run that had brought its own loss down to where this one
+    begins.
     """
     if course.informed:
         return True
@@ -272,8 +287,8 @@ def warming_up(history: History, optimizer: str) -> bool:
 def horizon(history: History, optimizer: str) -> float:
     """The first step at which something of `optimizer` was not finite, inf if all was finite.
 
-    Nothing that was measured from then on can be blamed on anything else. Single non-finite gradients that the
-    run survives (GradScaler skips them) do not count.
+    Nothing that was measured from then on can be blamed on anything else. Single non-finite gradients
+    that the run survives (GradScaler skips them) do not count.
     """
     steps: list[float] = [math.inf]
     steps.extend(c.broke_at for c in courses(history, optimizer) if c.broke_at is not None)
@@ -304,7 +319,7 @@ def _span(history: History, optimizer: str) -> tuple[int, int] | None:
 
 
 def _guessing_level(history: History, optimizer: str, streams: list[str]) -> float | None:
-    """ln K where the loss is a cross-entropy over K classes, as far as can be known; else None."""
+    """Ln K where the loss is a cross-entropy over K classes, as far as can be known; else None."""
     if len(streams) != 1:
         return None
     grad_fn = history.losses[streams[0]].grad_fn

@@ -31,32 +31,36 @@ def loss_diverging(
     """The loss runs away: far above where it started, or without bound below zero.
 
     ## What it does
-    Compares the level of the loss at the end (the median over the last tenth of the steps, or over what there was before
-    it became non-finite) with its level at the start. It speaks if the loss
+    Compares the level of the loss at the end (the median over the last tenth of the steps, or over what
+    there was before it became non-finite) with its level at the start, after
+    `min_steps` = 10 steps or more (3, if it became non-finite). It speaks if the loss
 
-    - ends `factor` = 3 times above its start, all of its last values lying above all of its first, and either became
-      non-finite or the weights had been changed by `large_update` = 10 % of their size in one step;
-    - or ends `factor_alone` = 10 times above its start and rises to the end without slowing down, with noise below
-      `smooth` = 10 % of its level (`factor_sure` = 10,000 times with noise below `gamble` = 50 %);
+    - ends `factor` = 3 times above its start, all of its last values lying above all of its first, and
+      either became non-finite or the weights had been changed by `large_update` = 10 % of their size in
+      one step;
+    - or ends `factor_alone` = 10 times above its start and rises to the end without slowing down, with
+      noise below `smooth` = 10 % of its level (`factor_sure` = 10,000 times with noise below `gamble` =
+      50 %);
     - or is negative, fell by `factor_down` = 100 times its start, and falls in the same way.
     ## Why it matters
     Training makes the model worse. What has been learned is lost, and the next thing to come is NaN.
     ## How to fix
-    Lower the learning rate, or warm it up; clip the gradient norm. If the loss rises steadily from the first step with
-    ordinary updates, look at its sign: a loss that is maximised (`-loss`, `maximize=True`) does that. If it falls
-    without bound, it is not a loss: add what bounds it.
+    Lower the learning rate, or warm it up; clip the gradient norm. If the loss rises steadily from the
+    first step with ordinary updates, look at its sign: a loss that is maximised (`-loss`,
+    `maximize=True`) does that. If it falls without bound, it is not a loss: add what bounds it.
     ## Limits
-    One spike that recovers is not meant: levels are medians. Neither is a loss that comes back up to where it started (a
-    new task), rises by less (a regularisation that is phased in), or is a gamble (policy gradients, temporal
-    differences), for those rise with much noise. Where several optimizers may play against each other, it speaks
-    only after large updates or a non-finite loss.
-    The updates of a loss that runs away become large in the end; where they did so only later, `update-too-large` is
+    One spike that recovers is not meant: levels are medians. Neither is a loss that comes back up to
+    where it started (a new task), rises by less (a regularisation that is phased in), or is a gamble
+    (policy gradients, temporal differences), for those rise with much noise. Where several optimizers
+    may play against each other, it speaks only after large updates or a non-finite loss. The updates of
+    a loss that runs away become large in the end; where they did so only later, `update-too-large` is
     shown as a symptom of this, and otherwise as its cause.
     ## Source
-    Judgement, from what healthy losses do: a KL term that is phased in raises a VAE's loss by less than 2, a
-    policy gradient without baseline raises its own 1,000 times at most, with noise of 15 % and more, while a
-    divergence passes 3 within a few steps and has no upper limit. Large updates: see `update-too-large`. Goodfellow,
-    Bengio & Courville, *Deep Learning*, sec. 8.2.4 and 11.4.1, for the role of the learning rate.
+    Judgement, from what healthy losses do: a KL term that is phased in raises a VAE's loss by less than
+    2, a policy gradient without baseline raises its own 1,000 times at most, with noise of 15 % and
+    more, while a divergence passes 3 within a few steps and has no upper limit. Large updates: see
+    `update-too-large`. Goodfellow, Bengio & Courville, *Deep Learning*, sec. 8.2.4 and 11.4.1, for the
+    role of the learning rate.
     """
     for optimizer in history.optimizers:
         contested = bool(opponents(history, optimizer))
@@ -96,7 +100,8 @@ def _early_noise(course: Course) -> float:
 def _disturbance(course: Course) -> float:
     """Noise, as a share of its level, of a loss that moves away from its start to the very end, no slower than before.
 
-    Inf if it does not do that. Exponential growth is not noise: it is a straight line on the logarithmic scale.
+    Inf if it does not do that. Exponential growth is not noise: it is a straight line on the logarithmic
+    scale.
     """
     half = course.values[len(course) // 2 :]
     levels = block_levels(half, 10)
@@ -115,9 +120,7 @@ def _last_pace(levels: Floats) -> float:
     return float(after / before) if before > 0 else math.inf if after > 0 else 0.0
 
 
-def _finding(
-    history: History, course: Course, rise: float, limit: float, *, jolted: bool, climbs: bool
-) -> Finding:
+def _finding(history: History, course: Course, rise: float, limit: float, *, jolted: bool, climbs: bool) -> Finding:
     facts = history.losses[course.streams[0]]
     down = course.late < course.start
     scale = abs(course.late - course.start) / (rise - 1)
@@ -135,7 +138,9 @@ def _finding(
         cause = "The loss has no lower bound, or the wrong sign: it is not minimised but run away from."
         remedy = "Check the sign of the loss and of each of its terms; add the term or the clamp that bounds it."
     elif climbs:
-        cause = "It rises with ordinary updates: the loss is maximised (wrong sign, maximize=True), or its target moves."
+        cause = (
+            "It rises with ordinary updates: the loss is maximised (wrong sign, maximize=True), or its target moves."
+        )
         remedy = "Check the sign of the loss and the optimizer's `maximize`; then lower the learning rate."
     else:
         cause = "The updates are too large: the learning rate is too high, or the gradients explode."

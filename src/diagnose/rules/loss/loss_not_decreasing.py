@@ -34,26 +34,29 @@ def loss_not_decreasing(
     ## What it does
     Asks, after `min_steps` = 100 steps, two questions of a loss that never was a tenth below its start:
 
-    - Where the loss function tells what a model without knowledge would get (ln K for K classes): is the loss at the end
-      still at least `guessing` = 99 % of that, within its noise?
-    - Otherwise: is it sure that the loss fell by less than `limit` = 5 % from the first fifth of the run to the last one
-      (with an error that allows for correlated noise, at 97.5 %), is it not sure that it fell at all, is there no
-      falling trend in between, and has it not risen to `rise` = 1.5 times its start?
+    - Where the loss function tells what a model without knowledge would get (ln K for K classes): is the
+      loss at the end still at least `guessing` = 99 % of that, within its noise?
+    - Otherwise: is it sure that the loss fell by less than `limit` = 5 % from the first fifth of the run
+      to the last one (with an error that allows for correlated noise, at 97.5 %), is it not sure that it
+      fell at all, is there no falling trend in between, and has it not risen to `rise` = 1.5 times its
+      start?
     ## Why it matters
-    It is the symptom that all broken trainings share. This rule speaks on its own where no other rule knows the cause.
+    It is the symptom that all broken trainings share. This rule speaks on its own where no other rule
+    knows the cause.
     ## How to fix
-    Fit a single batch: if the loss does not go to its minimum there, it is a software defect (labels that do not belong
-    to the inputs, a loss of the wrong tensors, outputs that do not depend on the input). If it does, look at the
-    learning rate and at the data.
+    Fit a single batch: if the loss does not go to its minimum there, it is a software defect (labels
+    that do not belong to the inputs, a loss of the wrong tensors, outputs that do not depend on the
+    input). If it does, look at the learning rate and at the data.
     ## Limits
-    Silent where two optimizers may play against each other, for a loss without a floor (policy gradients, critics,
-    densities), during warm-up, if an evaluation loss falls, if it is too noisy to tell, and where an earlier training
-    of the same run had already brought it down. A run that is resumed from a file at its optimum looks like a run
-    that learns nothing, except in classification.
+    Silent where two optimizers may play against each other, for a loss without a floor (policy
+    gradients, critics, densities), during warm-up, if an evaluation loss falls, if it is too noisy to
+    tell, and where an earlier training of the same run had already brought it down. A run that is
+    resumed from a file at its optimum looks like a run that learns nothing, except in classification.
     ## Source
-    Karpathy, "A Recipe for Training Neural Networks", 2019 (loss at initialisation, overfit one batch). Goodfellow, Bengio
-    & Courville, *Deep Learning*, sec. 11.5 (fit a tiny data set). Trend: Mann, 1945. Error of means under correlated
-    noise: batch means, Conway, 1963. 5 % is half of what `update-too-large` and others count as learning.
+    Karpathy, "A Recipe for Training Neural Networks", 2019 (loss at initialisation, overfit one batch).
+    Goodfellow, Bengio & Courville, *Deep Learning*, sec. 11.5 (fit a tiny data set). Trend: Mann, 1945.
+    Error of means under correlated noise: batch means, Conway, 1963. 5 % is half of what
+    `update-too-large` and others count as learning.
     """
     for optimizer in history.optimizers:
         found = courses(history, optimizer)
@@ -99,9 +102,7 @@ def _evaluation_falls(history: History) -> bool:
     return False
 
 
-def _finding(
-    history: History, course: Course, limit: float, guessing: float, *, guesses: bool
-) -> Finding:
+def _finding(history: History, course: Course, limit: float, guessing: float, *, guesses: bool) -> Finding:
     facts = history.losses[course.streams[0]]
     change = fall(course.first(0.2), course.last(0.2))
     first, last = int(course.steps[0]), int(course.steps[-1])
@@ -128,6 +129,6 @@ def _finding(
         evidence,
         cause="Labels that do not belong to the inputs, outputs that do not depend on them, or a learning rate that is "
         "far off.",
-        remedy="Train on one batch only: if the loss does not go to its minimum there, look for the defect between inputs, "
-        "outputs and loss; if it does, try learning rates 10 times higher and lower.",
+        remedy="Train on one batch only: if the loss does not go to its minimum there, look for the defect between "
+        "inputs, outputs and loss; if it does, try learning rates 10 times higher and lower.",
     )

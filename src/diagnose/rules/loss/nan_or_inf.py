@@ -18,49 +18,42 @@ _KEPT_DETAIL: Final = ("what", "operation", "value", "input_min", "input_max", "
 
 
 @rule("nan-or-inf")
-def nan_or_inf(
-    history: History, *, most_skipped: float = 0.5, at_least: int = 20
-) -> Iterator[Finding]:
+def nan_or_inf(history: History, *, most_skipped: float = 0.5, at_least: int = 20) -> Iterator[Finding]:
     """A loss, a gradient or a parameter became NaN or infinite.
 
     ## What it does
-    Reports the first operation, tensor and step that were not finite, of those that did harm: events of the same step are
-    put in the order input, activation, loss, gradient, parameter.
+    Reports the first operation, tensor and step that were not finite, of those that did harm: events of
+    the same step are put in the order input, activation, loss, gradient, parameter.
     ## Why it matters
-    NaN spreads: one NaN in a loss makes all gradients NaN, one step makes all parameters NaN, and nothing brings them
-    back. Everything that is computed afterwards is lost, and the last good checkpoint is all that remains.
+    NaN spreads: one NaN in a loss makes all gradients NaN, one step makes all parameters NaN, and
+    nothing brings them back. Everything that is computed afterwards is lost, and the last good
+    checkpoint is all that remains.
     ## How to fix
     It depends on the operation that is named. The logarithm or the square root of 0: use the fused loss
-    (`cross_entropy`, `binary_cross_entropy_with_logits`), or add an epsilon *inside* the root. A division: bound the
-    divisor from below. A loss that grew before: lower the learning rate or clip the gradient norm. Half precision: use
-    `GradScaler`, or bfloat16. Inputs: find the rows, and remove or impute them.
+    (`cross_entropy`, `binary_cross_entropy_with_logits`), or add an epsilon *inside* the root. A
+    division: bound the divisor from below. A loss that grew before: lower the learning rate or clip the
+    gradient norm. Half precision: use `GradScaler`, or bfloat16. Inputs: find the rows, and remove or
+    impute them.
     ## Limits
-    Activations and inputs that are not finite while loss, gradients and parameters stay finite are left alone: masks of
-    minus infinity and masked missing values are like that. So are steps that GradScaler skipped, unless it skips more
-    than `most_skipped` = half of all steps, and at least `at_least` = 20.
+    Activations and inputs that are not finite while loss, gradients and parameters stay finite are left
+    alone: masks of minus infinity and masked missing values are like that. So are steps that GradScaler
+    skipped, unless it skips more than `most_skipped` = half of all steps, and at least `at_least` = 20.
     ## Source
-    IEEE 754. Micikevicius et al., "Mixed Precision Training", 2018, for skipped steps: a healthy scale search skips one
-    step in some thousand. Goodfellow, Bengio & Courville, *Deep Learning*, sec. 4.1 (overflow and underflow) and 10.11.
+    IEEE 754. Micikevicius et al., "Mixed Precision Training", 2018, for skipped steps: a healthy scale
+    search skips one step in some thousand. Goodfellow, Bengio & Courville, *Deep Learning*, sec. 4.1
+    (overflow and underflow) and 10.11.
     """
     event = _first(history, most_skipped, at_least) or _from_tables(history)
     if event is None:
         return
     detail = event.detail
     what = str(detail.get("what", "value"))
-    value = (
-        "NaN"
-        if detail.get("value") == "nan"
-        else "infinite"
-        if detail.get("value") == "inf"
-        else "not finite"
-    )
+    value = "NaN" if detail.get("value") == "nan" else "infinite" if detail.get("value") == "inf" else "not finite"
     operation = detail.get("operation")
     module, parameter = detail.get("module"), detail.get("parameter")
     place = f" of {parameter or module}" if parameter or module else ""
     through = f" in {operation}" if operation else ""
-    evidence: dict[str, Evidence] = {
-        key: _plain(detail[key]) for key in _KEPT_DETAIL if detail.get(key) is not None
-    }
+    evidence: dict[str, Evidence] = {key: _plain(detail[key]) for key in _KEPT_DETAIL if detail.get(key) is not None}
     yield Finding(
         "nan-or-inf",
         Severity.ERROR,
@@ -108,11 +101,7 @@ def _from_tables(history: History) -> Event | None:
         bad = np.flatnonzero(np.isinf(series.values))
         if len(bad):
             facts = history.losses.get(stream)
-            detail = (
-                {"what": "loss", "file": facts.file, "line": facts.line}
-                if facts
-                else {"what": "loss"}
-            )
+            detail = {"what": "loss", "file": facts.file, "line": facts.line} if facts else {"what": "loss"}
             found.append(Event(int(series.steps[bad[0]]), "non-finite", stream, detail))
     for _, table in history.tables("param_rms"):
         rows, columns = np.nonzero(np.isinf(table.values))
@@ -155,17 +144,11 @@ def _cause(history: History, event: Event) -> str:
 
 def _remedy(history: History, event: Event) -> str:
     if event.detail.get("what") == "input":
-        return (
-            "Find the rows with NaN or infinite values, and remove or impute them before training."
-        )
+        return "Find the rows with NaN or infinite values, and remove or impute them before training."
     if _loss_grew(history, event) > 10:
         return "Lower the learning rate, or clip the gradient norm with torch.nn.utils.clip_grad_norm_."
     operation = event.detail.get("operation")
-    where = (
-        f"Bound the inputs of {operation}"
-        if operation
-        else "Find the operation and bound its inputs"
-    )
+    where = f"Bound the inputs of {operation}" if operation else "Find the operation and bound its inputs"
     return f"{where} (an epsilon inside log, sqrt or a divisor), or use the fused loss that takes logits."
 
 

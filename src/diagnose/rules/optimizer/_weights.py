@@ -1,8 +1,8 @@
 """The weights that an optimizer moves, and how far it moves them.
 
-Rules judge the weights: parameters with two or more dimensions, which hold nearly all of a model's elements. A bias
-or a scale of 0 that grows says nothing about the learning rate, nor does a row of an embedding that the batch did
-not contain.
+Rules judge the weights: parameters with two or more dimensions, which hold nearly all of a model's
+elements. A bias or a scale of 0 that grows says nothing about the learning rate, nor does a row of an
+embedding that the batch did not contain.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from diagnose.history import Floats, History, Ints, ParameterFacts, Quantity, Se
 from diagnose.stats import ratios
 
 FULL_SIZE: Final = 0.1
-"""A weight counts from the size 0.1 / sqrt(fan-in) on. Usual initialisations are 3 to 14 times as large (PyTorch's
-default is 0.58 / sqrt(fan-in), He's 1.4 / sqrt(fan-in)); what is smaller grows from nothing, as the zero-initialised
-half of a LoRA pair does, and its ratio 1, 1/2, 1/3 ... says nothing but that it began at 0."""
+"""A weight counts from the size 0.1 / sqrt(fan-in) on. Usual initialisations are 3 to 14 times as large
+(PyTorch's default is 0.58 / sqrt(fan-in), He's 1.4 / sqrt(fan-in)); what is smaller grows from nothing,
+as the zero-initialised half of a LoRA pair does, and its ratio 1, 1/2, 1/3 ... says nothing but that it
+began at 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,18 +81,12 @@ def weights(history: History, optimizer: str, *, before: float) -> Weights:
         quantity: _own_series(history, quantity, optimizer)
         for quantity in ("update_rms", "update_ratio", "param_rms", "grad_rms")
     }
-    own = {
-        name: history.parameters[name]
-        for name in stepped_by(history, optimizer)
-        if name in rows["update_rms"]
-    }
+    own = {name: history.parameters[name] for name in stepped_by(history, optimizer) if name in rows["update_rms"]}
     chosen = {name: facts for name, facts in own.items() if is_weight(facts)} or own
     names = sorted(chosen, key=lambda name: (*_rank(chosen[name]), name))
     steps = _steps([rows["update_rms"][name] for name in names])
     steps = steps[steps < before]
-    update, ratio, size, gradient = (
-        _values([series.get(name) for name in names], steps) for series in rows.values()
-    )
+    update, ratio, size, gradient = (_values([series.get(name) for name in names], steps) for series in rows.values())
     ratio = np.where(np.isfinite(ratio), ratio, np.nan)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         # Where there is an update, the size that it was measured against is the one to compare with.

@@ -13,28 +13,29 @@ from diagnose.rules._base import rule
     "gradients-not-cleared",
     explains=("update-too-large", "exploding-gradient", "loss-diverging", "loss-not-decreasing"),
 )
-def gradients_not_cleared(
-    history: History, *, share: float = 0.1, at_least: int = 3
-) -> Iterator[Finding]:
+def gradients_not_cleared(history: History, *, share: float = 0.1, at_least: int = 3) -> Iterator[Finding]:
     """Gradients that one step has used survive into the next one.
 
     ## What it does
-    Counts the optimizer steps whose gradients contain those that an earlier step had used already. It speaks if there
-    are `at_least` = 3 of them and they are `share` = 10 % or more of all steps.
+    Counts the optimizer steps whose gradients contain those that an earlier step had used already. It
+    speaks if there are `at_least` = 3 of them and they are `share` = 10 % or more of all steps.
     ## Why it matters
-    `backward()` adds to what is in `.grad`. Without clearing, step n follows the sum of n gradients: directions of
-    long ago are followed again and again, and the step grows with the length of the run. It looks like momentum
-    without friction: the loss oscillates, or falls for a while and then runs away.
+    `backward()` adds to what is in `.grad`. Without clearing, step n follows the sum of n gradients:
+    directions of long ago are followed again and again, and the step grows with the length of the run.
+    It looks like momentum without friction: the loss oscillates, or falls for a while and then runs
+    away.
     ## How to fix
-    Call `optimizer.zero_grad()` once per optimizer step, before `backward()`. To accumulate gradients over several
-    batches on purpose, put both `step()` and `zero_grad()` behind the same `if`.
+    Call `optimizer.zero_grad()` once per optimizer step, before `backward()`. To accumulate gradients
+    over several batches on purpose, put both `step()` and `zero_grad()` behind the same `if`.
     ## Limits
-    Accumulation is not meant: gradients that no step has used yet may add up as long as they like. Steps with a closure
-    (LBFGS) are left out. Up to two such steps in a run are passed over, as at the change from one loop to the next.
+    Accumulation is not meant: gradients that no step has used yet may add up as long as they like. Steps
+    with a closure (LBFGS) are left out. Up to two such steps in a run are passed over, as at the change
+    from one loop to the next.
     ## Source
-    PyTorch documentation, `torch.optim.Optimizer.zero_grad`. Both numbers are judgement: a single missing `zero_grad`
-    in a loop spoils all its steps, the mildest form that is stepped and cleared at different rates (cleared every
-    second step) half of them, and one that is cleared once per epoch all but one in an epoch.
+    PyTorch documentation, `torch.optim.Optimizer.zero_grad`. Both numbers are judgement: a single
+    missing `zero_grad` in a loop spoils all its steps, the mildest form that is stepped and cleared at
+    different rates (cleared every second step) half of them, and one that is cleared once per epoch all
+    but one in an epoch.
     """
     for optimizer, facts in history.optimizers.items():
         stale = history.count("stale-gradients", optimizer)

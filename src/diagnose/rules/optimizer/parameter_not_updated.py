@@ -24,30 +24,31 @@ def parameter_not_updated(
     """A parameter that asks for gradients takes part in training and never changes.
 
     ## What it does
-    Looks at every registered parameter with `requires_grad` that is bit for bit what it was, after `min_steps` = 10
-    optimizer steps, although its module ran in at least `min_seen` = 3 sampled training steps. It tells three cases
-    apart: the parameter gets gradients but *no optimizer* that steps holds it; an optimizer holds it but *no gradient*
-    ever reaches it; it has both and *does not move*.
+    Looks at every registered parameter with `requires_grad` that is bit for bit what it was, after
+    `min_steps` = 10 optimizer steps, although its module ran in at least `min_seen` = 3 sampled training
+    steps. It tells three cases apart: the parameter gets gradients but *no optimizer* that steps holds
+    it; an optimizer holds it but *no gradient* ever reaches it; it has both and *does not move*.
     ## Why it matters
-    The model trains with a part of itself frozen at its random initialisation. The loss may still fall, because the
-    other layers make up for it, so nothing else shows the mistake.
+    The model trains with a part of itself frozen at its random initialisation. The loss may still fall,
+    because the other layers make up for it, so nothing else shows the mistake.
     ## How to fix
-    No optimizer: build the optimizer after the last change to the model (a replaced head, a copy, a conversion), from
-    `model.parameters()`, and pass it every part that is to be trained. No gradient: look for `detach()`, `no_grad()`,
-    `.item()`, `.data` or a new `torch.tensor(...)` between the parameter and the loss. Does not move: look at the
-    learning rate of its group, and at the precision of the parameter. What is frozen on purpose should say so:
-    `parameter.requires_grad_(False)`.
+    No optimizer: build the optimizer after the last change to the model (a replaced head, a copy, a
+    conversion), from `model.parameters()`, and pass it every part that is to be trained. No gradient:
+    look for `detach()`, `no_grad()`, `.item()`, `.data` or a new `torch.tensor(...)` between the
+    parameter and the loss. Does not move: look at the learning rate of its group, and at the precision
+    of the parameter. What is frozen on purpose should say so: `parameter.requires_grad_(False)`.
     ## Limits
-    Silent about parameters without `requires_grad`; modules that never run; models that no optimizer and no gradient
-    touches, or that are copies of a trained one (teachers, target networks); the model under an attack or a dream, where
-    only inputs are optimised; gradients that are exactly zero, as below dead units; updates meant to be smaller than
-    `min_intended` = 1e-6 of the parameter, which float32 may round away (`update-too-small` and `vanishing-gradient`
-    tell those); and everything in a run that becomes non-finite within `min_steps`. Layers after the first trained one
-    whose output the loss does not use get an `info`: they look like unused auxiliary heads.
+    Silent about parameters without `requires_grad`; modules that never run; models that no optimizer and
+    no gradient touches, or that are copies of a trained one (teachers, target networks); the model under
+    an attack or a dream, where only inputs are optimised; gradients that are exactly zero, as below dead
+    units; updates meant to be smaller than `min_intended` = 1e-6 of the parameter, which float32 may
+    round away (`update-too-small` and `vanishing-gradient` tell those); and everything in a run that
+    becomes non-finite within `min_steps`. Layers after the first trained one whose output the loss does
+    not use get an `info`: they look like unused auxiliary heads.
     ## Source
-    PyTorch forum and issue threads ask for this check most often; torcheck's "this parameter must change" is the nearest
-    relative. 10 steps let optimizers that take turns come to theirs, and 3 sampled steps a layer that is used in
-    some batches only.
+    PyTorch forum and issue threads ask for this check most often; torcheck's "this parameter must
+    change" is the nearest relative. 10 steps let optimizers that take turns come to theirs, and 3
+    sampled steps a layer that is used in some batches only.
     """
     unmoved = {
         name: facts
@@ -64,15 +65,9 @@ def parameter_not_updated(
 
 def _in_no_optimizer(history: History, unmoved: Parameters, min_seen: int) -> Iterator[Finding]:
     trained = [n for n, facts in history.parameters.items() if facts.optimizers and facts.module_type]
-    orphans = [
-        n for n, facts in history.parameters.items() if facts.optimizers and not facts.module
-    ]
+    orphans = [n for n, facts in history.parameters.items() if facts.optimizers and not facts.module]
     # A gradient may be left over from before; that the module runs with gradients on tells that it is meant.
-    lost = {
-        n: f
-        for n, f in unmoved.items()
-        if not f.optimizers and f.gradients >= min_seen and f.forwards >= min_seen
-    }
+    lost = {n: f for n, f in unmoved.items() if not f.optimizers and f.gradients >= min_seen and f.forwards >= min_seen}
     if not lost:
         return
     forgotten_by_copy = _shapes(history, orphans) == _shapes(history, lost)
@@ -95,8 +90,8 @@ def _in_no_optimizer(history: History, unmoved: Parameters, min_seen: int) -> It
         Severity.ERROR,
         "get gradients, but no optimizer holds them",
         cause,
-        "Build the optimizer after the last change to the model, from all its parameters; or set requires_grad to False "
-        "on what is frozen on purpose.",
+        "Build the optimizer after the last change to the model, from all its parameters; or set requires_grad to "
+        "False on what is frozen on purpose.",
         {"orphans_in_optimizers": len(orphans)},
     )
 
@@ -125,8 +120,8 @@ def _without_gradient(history: History, held: Parameters, min_seen: int) -> Iter
             Severity.WARNING,
             "are held by an optimizer, but only run with gradients switched off",
             "The module runs under no_grad() or inference_mode() during training.",
-            "Take the module out of no_grad(); if it is frozen on purpose, set requires_grad to False and keep it out of "
-            "the optimizer.",
+            "Take the module out of no_grad(); if it is frozen on purpose, set requires_grad to False and keep it out "
+            "of the optimizer.",
         )
     if unused:
         yield _finding(
@@ -148,18 +143,10 @@ def _without_movement(
         last = min((until[o] for o in facts.optimizers if o in until), default=0)
         gradient = history.series("grad_rms", name)
         values = gradient.values[gradient.steps < last]
-        if (
-            last > min_steps
-            and facts.gradients >= min_seen
-            and (values[np.isfinite(values)] > 0).any()
-        ):
+        if last > min_steps and facts.gradients >= min_seen and (values[np.isfinite(values)] > 0).any():
             stuck[name] = facts
     no_rate = {n: f for n, f in stuck.items() if _rate_is_zero(history, f.optimizers)}
-    rounded = {
-        n: f
-        for n, f in stuck.items()
-        if n not in no_rate and _intended(history, n, f) >= min_intended
-    }
+    rounded = {n: f for n, f in stuck.items() if n not in no_rate and _intended(history, n, f) >= min_intended}
     if no_rate:
         yield _finding(
             history,
@@ -175,8 +162,8 @@ def _without_movement(
             rounded,
             Severity.ERROR,
             "have gradients and an optimizer, but stay what they are",
-            "The update is so small that adding it to the parameter rounds to nothing (typical of float16 and bfloat16), "
-            "or the value is overwritten after each step.",
+            "The update is so small that adding it to the parameter rounds to nothing (typical of float16 and "
+            "bfloat16), or the value is overwritten after each step.",
             "Keep the parameters in float32 and use autocast for speed; raise the learning rate; look for code that "
             "writes the parameter back.",
         )
@@ -196,11 +183,7 @@ def _comes_before_all_trained(history: History, name: str, facts: ParameterFacts
 
 
 def _stepped(history: History, facts: ParameterFacts, min_steps: int) -> bool:
-    return any(
-        history.optimizers[name].steps >= min_steps
-        for name in facts.optimizers
-        if name in history.optimizers
-    )
+    return any(history.optimizers[name].steps >= min_steps for name in facts.optimizers if name in history.optimizers)
 
 
 def _shapes(history: History, names: Iterable[str]) -> list[tuple[int, ...]]:
@@ -221,8 +204,7 @@ def _is_copy(history: History, name: str, trained: list[str]) -> bool:
     shapes = _shapes(history, [n for n in history.parameters if _model(history, n) == own])
     others = {_model(history, other) for other in trained}
     return any(
-        shapes == _shapes(history, [n for n in history.parameters if _model(history, n) == other])
-        for other in others
+        shapes == _shapes(history, [n for n in history.parameters if _model(history, n) == other]) for other in others
     )
 
 
@@ -237,9 +219,7 @@ def _intended(history: History, name: str, facts: ParameterFacts) -> float:
     if not seen.any() or not rates:
         return 0.0
     adaptive = any(
-        history.optimizers[o].type.startswith(_ADAPTIVE)
-        for o in facts.optimizers
-        if o in history.optimizers
+        history.optimizers[o].type.startswith(_ADAPTIVE) for o in facts.optimizers if o in history.optimizers
     )
     relative = (1.0 if adaptive else gradient[seen]) / size[seen]
     return float(np.median(relative)) * max(float(np.max(r)) for r in rates)
@@ -248,9 +228,7 @@ def _intended(history: History, name: str, facts: ParameterFacts) -> float:
 def _rates(history: History, optimizers: tuple[str, ...]) -> list[Floats]:
     """The learning rates of all groups of these optimizers."""
     found = [
-        history.series("lr", scope).values
-        for scope in history.scopes("lr")
-        if scope.rpartition("/")[0] in optimizers
+        history.series("lr", scope).values for scope in history.scopes("lr") if scope.rpartition("/")[0] in optimizers
     ]
     return [rates for rates in found if len(rates)]
 
@@ -269,9 +247,7 @@ def _finding(
     remedy: str,
     evidence: dict[str, Evidence] | None = None,
 ) -> Finding:
-    names = sorted(
-        parameters, key=lambda n: (parameters[n].order is None, parameters[n].order or 0, n)
-    )
+    names = sorted(parameters, key=lambda n: (parameters[n].order is None, parameters[n].order or 0, n))
     first = names[0]
     steps = max(facts.steps for facts in history.optimizers.values())
     elements = sum(facts.size for facts in parameters.values())
@@ -290,7 +266,7 @@ def _finding(
             "steps": steps,
             "gradients_seen": parameters[first].gradients,
             "forwards_seen": parameters[first].forwards,
-            "also_at": [name for name in names[1:]],
+            "also_at": list(names[1:]),
             **(evidence or {}),
         },
         cause=cause,

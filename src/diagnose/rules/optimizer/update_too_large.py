@@ -13,6 +13,7 @@ from diagnose.findings import Finding, Location, Severity
 from diagnose.history import Floats, History
 from diagnose.rules._base import rule
 from diagnose.rules.loss._course import (
+    SOME,
     Course,
     already_trained,
     courses,
@@ -21,7 +22,7 @@ from diagnose.rules.loss._course import (
     opponents,
 )
 from diagnose.rules.optimizer._weights import Weights, weights
-from diagnose.stats.curves import longest_run
+from diagnose.stats.curves import longest_run, trailing_run, trend
 from diagnose.stats.ratios import path_length
 
 
@@ -43,36 +44,38 @@ def update_too_large(
     """The optimizer changes the weights by a large share of their own size, and training suffers.
 
     ## What it does
-    Compares rms(update) / rms(weight), the *update ratio*, of the bulk of the weights (what at least half of all
-    their elements reach) with two limits:
+    Compares rms(update) / rms(weight), the *update ratio*, of the bulk of the weights (what at least
+    half of all their elements reach) with two limits:
 
-    - `limit` = 0.1 in at least `patience` = 10 sampled steps in a row, or in the last two before something became
-      non-finite; or 10 times that in the sum of 10 steps;
+    - `limit` = 0.1 in at least `patience` = 10 sampled steps in a row, or in the last two before
+      something became non-finite; or 10 times that in the sum of 10 steps;
     - `overwriting` = 1 in a single step: that step was as large as what it changed.
 
     It speaks only if the loss shows harm: it became non-finite, or, at the end of the run,
 
-    - after a step as large as the weights: kept more than half of its start, or had jumped to `jump` = 1.5 times its
-      start and kept more than `recovered` = 10 % (without harm, there is an `info`);
-    - after 10 large steps in a row: kept more than `unlearned` = 80 % of its start;
+    - after a step as large as the weights: kept more than half of its start, or had jumped to `jump` =
+      1.5 times its start and kept more than `recovered` = 10 % (without harm, there is an `info`);
+    - after 10 large steps in a row: kept more than `unlearned` = 80 % of its start; if they last to the
+      end of the run, it is enough for a `warning` that the loss no longer falls;
     - after 10 steps that are large together: is not below its start at all, within its noise.
     ## Why it matters
-    Gradient descent trusts a straight line. After a step of 10 % of the weights that line no longer holds: the
-    step overshoots, the initialisation is lost, ReLU units are thrown to where they never fire again and tanh
-    units to where they are flat. Often the damage is done in the first ten steps, and what follows, a loss that
-    stays at the level of guessing, shows no large update any more.
+    Gradient descent trusts a straight line. After a step of 10 % of the weights that line no longer
+    holds: the step overshoots, the initialisation is lost, ReLU units are thrown to where they never
+    fire again and tanh units to where they are flat. Often the damage is done in the first ten steps,
+    and what follows, a loss that stays at the level of guessing, shows no large update any more.
     ## How to fix
-    Lower the learning rate of the named optimizer, first by 10, until the ratio is about 0.001 to 0.01; or warm it up
-    over the first few hundred steps. With SGD on inputs or targets that are not scaled, scale them first.
+    Lower the learning rate of the named optimizer, first by 10, until the ratio is about 0.001 to 0.01;
+    or warm it up over the first few hundred steps. With SGD on inputs or targets that are not scaled,
+    scale them first.
     ## Limits
-    Weights that start at zero or far below the usual initialisation (smaller than 0.1 / sqrt(fan-in)) count only
-    once they have grown to that size, biases, scales and embeddings not at all. A ratio above the limit while the
-    loss falls is not a fault: small networks stand it. Needs a loss.
+    Weights that start at zero or far below the usual initialisation (smaller than 0.1 / sqrt(fan-in))
+    count only once they have grown to that size, biases, scales and embeddings not at all. A ratio above
+    the limit while the loss falls is not a fault: small networks stand it. Needs a loss.
     ## Source
-    Goodfellow, Bengio & Courville, *Deep Learning*, sec. 11.5: the update of a minibatch should be about 1 % of the
-    parameter. CS231n course notes, "Ratio of weights:updates": about 1e-3. The limit of 0.1 is ten times the former,
-    and the upper end of the range of Braiek & Khomh, *TheDeepChecker* (log10 of the ratio between -4 and -1). At 1 the
-    update is as large as what it changes, whatever the optimizer.
+    Goodfellow, Bengio & Courville, *Deep Learning*, sec. 11.5: the update of a minibatch should be about
+    1 % of the parameter. CS231n course notes, "Ratio of weights:updates": about 1e-3. The limit of 0.1
+    is ten times the former, and the upper end of the range of Braiek & Khomh, *TheDeepChecker* (log10 of
+    the ratio between -4 and -1). At 1 the update is as large as what it changes, whatever the optimizer.
     """
     for optimizer in history.optimizers:
         until = horizon(history, optimizer)
@@ -81,25 +84,24 @@ def update_too_large(
         if course is None or not len(course) or not len(own.steps):
             continue
         ratio = own.bulk(own.grown)
-        found = (
-            _burst(own, ratio, overwriting)
-            or _persistent(own, ratio, limit, patience, until)
-            or _together(own, ratio, patience * limit, patience)
-        )
+        burst = _burst(own, ratio, overwriting)
+        persistent = _persistent(own, ratio, limit, patience, until)
+        together = _together(own, ratio, patience * limit, patience)
+        found = burst or persistent or together
         if found is None:
             continue
         if until < math.inf:
-            harmed = True
-        elif found.how == "burst":
-            harmed = not _keeps(history, optimizer, 0.5) or (
-                _peak(course, found) >= jump * course.start and not _keeps(history, optimizer, recovered)
-            )
-        elif found.how == "persistent":
-            harmed = not _keeps(history, optimizer, unlearned)
-        else:
-            harmed = not _gains(history, optimizer)
-        if harmed or found.how == "burst":
-            yield _finding(own, course, found, harmed=harmed)
+            yield _finding(own, course, found, Severity.ERROR)
+        elif burst and _after_burst(history, course, burst, jump, recovered):
+            yield _finding(own, course, burst, Severity.ERROR)
+        elif persistent and _kept(history, optimizer, unlearned):
+            yield _finding(own, course, persistent, Severity.ERROR)
+        elif together and _kept(history, optimizer, 1 - SOME) and not _gained(history, optimizer):
+            yield _finding(own, course, together, Severity.ERROR)
+        elif persistent and persistent.last == own.steps[-1] and not _falling(history, optimizer):
+            yield _finding(own, course, persistent, Severity.WARNING)
+        elif burst:
+            yield _finding(own, course, burst, Severity.INFO)
 
 
 @dataclass(frozen=True)
@@ -125,13 +127,14 @@ def _burst(own: Weights, ratio: Floats, limit: float) -> _Stretch | None:
     return _Stretch("burst", int(first), int(last), float(np.nanmax(ratio)), limit)
 
 
-def _persistent(
-    own: Weights, ratio: Floats, limit: float, patience: int, until: float
-) -> _Stretch | None:
-    begin, end = longest_run(ratio > limit)
-    ends_broken = until < math.inf and end == len(ratio) and end - begin >= 2
-    if end - begin < patience and not ends_broken:
-        return None
+def _persistent(own: Weights, ratio: Floats, limit: float, patience: int, until: float) -> _Stretch | None:
+    above = ratio > limit
+    begin, end = trailing_run(above), len(ratio)
+    enough = 2 if until < math.inf else patience
+    if end - begin < enough:
+        begin, end = longest_run(above)
+        if end - begin < patience:
+            return None
     first, last = own.steps[begin], own.steps[end - 1]
     return _Stretch("persistent", int(first), int(last), float(ratio[begin:end].min()), limit)
 
@@ -150,23 +153,39 @@ def _together(own: Weights, ratio: Floats, limit: float, patience: int) -> _Stre
     return None
 
 
-def _keeps(history: History, optimizer: str, share: float) -> bool:
-    """Whether some loss of the optimizer ends below `share` of what it would be without learning.
+def _after_burst(history: History, course: Course, burst: _Stretch, jump: float, recovered: float) -> bool:
+    """Whether the loss shows harm from a step as large as the weights."""
+    if _kept(history, course.optimizer, 0.5):
+        return True
+    jumped = _peak(course, burst) >= jump * course.start
+    return jumped and _kept(history, course.optimizer, recovered)
 
-    True where the loss cannot tell, because another optimizer plays against this one.
+
+def _falling(history: History, optimizer: str) -> bool:
+    """Whether some loss still fell, by a tenth and more, in the second half of the run; True if it cannot tell."""
+    for course in courses(history, optimizer):
+        levels = course.levels[len(course.levels) // 2 :]
+        fell = len(levels) > 1 and levels[0] - levels[-1] >= SOME * abs(levels[0])
+        if not course.anchored or (fell and trend(levels) < -2):
+            return True
+    return bool(opponents(history, optimizer))
+
+
+def _kept(history: History, optimizer: str, share: float) -> bool:
+    """Whether it is sure that all losses of the optimizer end above `share` of what they are without learning.
+
+    False where the loss cannot tell, because another optimizer plays against this one.
     """
-    return bool(opponents(history, optimizer)) or any(
-        course.keeps(1 - share) if course.anchored else course.fell()
-        for course in courses(history, optimizer)
+    return not opponents(history, optimizer) and all(
+        course.surely_kept(share) if course.anchored else not course.fell() for course in courses(history, optimizer)
     )
 
 
-def _gains(history: History, optimizer: str) -> bool:
-    """Whether some loss of the optimizer learned anything at all; True where the loss cannot tell."""
-    found = courses(history, optimizer)
-    return bool(opponents(history, optimizer)) or any(
+def _gained(history: History, optimizer: str) -> bool:
+    """Whether some loss of the optimizer learned anything at all, or had done so before; True if it cannot tell."""
+    return any(
         course.gained() or course.fell() or not course.anchored or already_trained(history, course)
-        for course in found
+        for course in courses(history, optimizer)
     )
 
 
@@ -176,7 +195,7 @@ def _peak(course: Course, stretch: _Stretch) -> float:
     return float(after.max()) if len(after) else -math.inf
 
 
-def _finding(own: Weights, course: Course, found: _Stretch, *, harmed: bool) -> Finding:
+def _finding(own: Weights, course: Course, found: _Stretch, severity: Severity) -> Finding:
     during = own.grown[(own.steps >= found.first) & (own.steps <= found.last)]
     at = int(np.argmax(np.nan_to_num(during).max(axis=0)))
     how = {
@@ -187,7 +206,7 @@ def _finding(own: Weights, course: Course, found: _Stretch, *, harmed: bool) -> 
     share = f"{found.ratio:.2g} times" if found.ratio >= 1 else f"{100 * found.ratio:.0f} % of"
     return Finding(
         "update-too-large",
-        Severity.ERROR if harmed else Severity.INFO,
+        severity,
         f"{how} by {share} their own size; the loss went from {course.start:.3g} to {course.late:.3g}",
         Location(parameter=own.names[at]),
         found.first,

@@ -32,42 +32,38 @@ def update_too_small(
     """The optimizer hardly moves the weights, and the loss does not fall.
 
     ## What it does
-    Adds up rms(update) / rms(weight) over all steps, interpolated between the sampled ones. The sum bounds how far a
-    weight can have moved. It speaks if the sum stays below `limit` = 1 % for the bulk of the weights (at least half
-    of all their elements) over at least `min_steps` = 100 steps, while the loss fell by less than
-    `improvement` = 2 % of its start. Only for a classifier it is sure that the loss is one of guessing; otherwise the
-    limit is `limit_in_doubt` = 0.3 %.
+    Adds up rms(update) / rms(weight) over all steps, interpolated between the sampled ones. The sum
+    bounds how far a weight can have moved. It speaks if the sum stays below `limit` = 1 % for the bulk
+    of the weights (at least half of all their elements) over at least `min_steps` = 100 steps, while the
+    loss fell by less than `improvement` = 2 % of its start. Only for a classifier it is sure that the
+    loss is one of guessing; otherwise the limit is `limit_in_doubt` = 0.3 %.
     ## Why it matters
-    A network that may differ from its initialisation by 1 % at most is still its initialisation: it has used the
-    whole run for what a single ordinary step does.
+    A network that may differ from its initialisation by 1 % at most is still its initialisation: it has
+    used the whole run for what a single ordinary step does.
     ## How to fix
-    Raise the learning rate of the named optimizer by factors of 10 until the update ratio is about 0.001. If the
-    learning rate is an ordinary one, the gradient is too small: look at what scales the loss down.
+    Raise the learning rate of the named optimizer by factors of 10 until the update ratio is about
+    0.001. If the learning rate is an ordinary one, the gradient is too small: look at what scales the
+    loss down.
     ## Limits
-    Silent while the learning rate is still warming up, after it has decayed to less than a tenth of where it began,
-    if the loss falls (a wide pre-trained network learns by moving very little), and where an earlier training of the
-    same run had already brought the loss down. Without a loss it says nothing.
+    Silent while the learning rate is still warming up, after it has decayed to less than a tenth of
+    where it began, if the loss falls (a wide pre-trained network learns by moving very little), and
+    where an earlier training of the same run had already brought the loss down. Without a loss it says
+    nothing.
     ## Source
-    Goodfellow, Bengio & Courville, *Deep Learning*, sec. 11.5: one update should be about 1 % of the parameter; here
-    all updates together stay below that. CS231n course notes, "Ratio of weights:updates": at the usual 1e-3 the sum
-    reaches 1 % after 10 steps. Braiek & Khomh, *TheDeepChecker*, take a ratio below 1e-4 for too small: over 100 steps
-    that is the limit. 0.3 %: with Adam at a learning rate of 1e-5, the lowest in use for fine-tuning, 100 steps move
-    weights of the usual size by about 0.5 %.
+    Goodfellow, Bengio & Courville, *Deep Learning*, sec. 11.5: one update should be about 1 % of the
+    parameter; here all updates together stay below that. CS231n course notes, "Ratio of
+    weights:updates": at the usual 1e-3 the sum reaches 1 % after 10 steps. Braiek & Khomh,
+    *TheDeepChecker*, take a ratio below 1e-4 for too small: over 100 steps that is the limit. 0.3 %:
+    with Adam at a learning rate of 1e-5, the lowest in use for fine-tuning, 100 steps move weights of
+    the usual size by about 0.5 %.
     """
     for optimizer, facts in history.optimizers.items():
         until = horizon(history, optimizer)
         course = main_course(history, optimizer)
         own = weights(history, optimizer, before=until)
-        if (
-            course is None
-            or len(course) < min_steps
-            or facts.steps < min_steps
-            or not len(own.steps)
-        ):
+        if course is None or len(course) < min_steps or facts.steps < min_steps or not len(own.steps):
             continue
-        if learned(history, optimizer, improvement) is not False or already_trained(
-            history, course
-        ):
+        if learned(history, optimizer, improvement) is not False or already_trained(history, course):
             continue
         if warming_up(history, optimizer) or _decayed(history, optimizer):
             continue
@@ -83,8 +79,8 @@ def update_too_small(
         yield Finding(
             "update-too-small",
             Severity.WARNING,
-            f"{last - first + 1} steps together moved the weights by at most {100 * moved:.2g} % of their own size, and "
-            f"the loss stayed at {course.late:.3g}",
+            f"{last - first + 1} steps together moved the weights by at most {100 * moved:.2g} % of their own size, "
+            f"and the loss stayed at {course.late:.3g}",
             Location(parameter=own.names[int(np.argmax(own.sizes))]),
             first,
             last,

@@ -1,0 +1,136 @@
+"""update-too-large: the weights change by a large share of their size, and training suffers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diagnose.findings import Severity
+from diagnose.history import History
+from diagnose.testing import Parameter, history_of, sampled_steps
+from tests.rules.looking import chain, falling, flat, loud, noisy, said, the_only
+
+CODE = "update-too-large"
+AT = sampled_steps(300)
+
+
+def run(ratio: Any, loss: Any = None, **more: Any) -> History:
+    more.setdefault("parameters", chain(3, ratio=ratio))
+    return history_of(steps=300, loss=flat(300) if loss is None else loss, **more)
+
+
+def own_growth(step: int) -> float:
+    """An Adam whose learning rate is far above the weights: 14 times their size, then 1/2, 1/3, 1/4 ..."""
+    return 14.0 if step == 1 else 0.5 / step
+
+
+def test_a_first_step_that_overwrites_the_weights() -> None:
+    finding = the_only(run(own_growth), CODE)
+    assert finding.severity is Severity.ERROR
+    assert finding.evidence["update_ratio"] == 14
+    assert finding.evidence["limit"] == 1
+    assert finding.first_step == finding.last_step == 1
+
+
+def test_it_overwrote_them_and_jumped_and_half_recovered() -> None:
+    loss = np.concatenate([[2.3, 60.0, 9.0], falling(297, 2.3, 0.6)])
+    assert the_only(run(own_growth, loss=loss), CODE).severity is Severity.ERROR
+
+
+def test_it_overwrote_them_and_all_went_well() -> None:
+    """A learning rate of 4 that trains well."""
+    assert the_only(run(own_growth, loss=falling(300)), CODE).severity is Severity.INFO
+
+
+def test_step_after_step() -> None:
+    finding = the_only(run(0.3), CODE)
+    assert finding.severity is Severity.ERROR
+    assert finding.evidence["update_ratio"] == pytest.approx(0.3)
+    assert (finding.first_step, finding.last_step) == (1, AT[-1])
+
+
+@pytest.mark.parametrize(("ratio", "fires"), [(0.1, False), (0.1001, True)])
+def test_the_limit_is_a_tenth(ratio: float, fires: bool) -> None:
+    # In the sum of ten steps, 0.1 each is the limit too, and is reached.
+    assert bool(loud(said(run(ratio, loss=falling(300, 2.3, 2.0)), CODE))) is fires
+
+
+def test_ten_steps_together() -> None:
+    """Adam at 0.1: 0.97, 0.48, 0.3 ... of the weights; the loss never leaves that of guessing."""
+    finding = the_only(run(lambda step: 0.97 / step, loss=flat(300, 2.33)), CODE)
+    assert finding.severity is Severity.ERROR
+    assert finding.evidence["update_ratio"] == pytest.approx(0.97 * sum(1 / s for s in range(1, 11)))
+    assert not said(run(lambda step: 0.97 / step, loss=falling(300, 2.3, 1.5)), CODE)
+
+
+def test_two_samples_are_enough_before_a_break() -> None:
+    def breaking(ratios: list[float]) -> History:
+        loss = [2.3, 20.0, 1e9, math.inf]
+        return history_of(steps=4, loss=loss, parameters=chain(3, ratio=[*ratios, math.inf]))
+
+    assert said(breaking([0.01, 0.5, 0.9]), CODE)
+    assert not said(breaking([0.01, 0.01, 0.9]), CODE)
+    assert not said(breaking([0.01, 0.01, 0.01]), CODE)
+
+
+def test_it_lasts_to_the_end_and_the_loss_hovers() -> None:
+    hovering = noisy(np.concatenate([falling(100, 15, 1), np.full(200, 1.2)]), 0.3)
+    assert the_only(run(0.3, loss=hovering), CODE).severity is Severity.WARNING
+    still_falling = noisy(15 * np.exp(-0.01 * np.arange(300)), 0.05)
+    assert not loud(said(run(0.3, loss=still_falling), CODE))
+
+
+def test_the_worst_weight_is_named() -> None:
+    parameters = {**chain(2, ratio=2.0), "head.weight": Parameter((10, 64), ratio=40.0)}
+    assert the_only(run(0, parameters=parameters), CODE).where.parameter == "head.weight"
+
+
+# -- healthy look-alikes ----------------------------------------------------------------------------
+
+
+def test_biases_and_embeddings() -> None:
+    parameters = {
+        **chain(2),
+        "0.bias": Parameter((64,), ratio=50.0),
+        "embed.weight": Parameter((10_000, 64), ratio=50.0, module_type="Embedding"),
+    }
+    assert not said(run(0, parameters=parameters), CODE)
+
+
+def test_a_small_head_does_not_speak_for_the_model() -> None:
+    assert not said(run(0, parameters={**chain(3), "head.weight": Parameter((2, 64), ratio=50.0)}), CODE)
+
+
+def test_weights_that_grow_from_zero() -> None:
+    """LoRA: 1, 1/2, 1/3 ... until it has a size."""
+    growing = Parameter((64, 4), rms=lambda step: 1e-3 * step, ratio=lambda step: 1 / step)
+    assert not said(run(0, parameters={"b": growing}), CODE)
+    assert said(run(0, parameters={"b": Parameter((64, 4), rms=0.5, ratio=lambda step: 1 / step)}), CODE)
+
+
+def test_large_updates_while_the_loss_falls() -> None:
+    assert not loud(said(run(lambda step: 0.3 if step < 30 else 0.01, loss=falling(300)), CODE))
+
+
+def test_one_spike() -> None:
+    assert not said(run([0.9 if step == AT[12] else 1e-3 for step in AT]), CODE)
+
+
+def test_too_much_noise_to_tell() -> None:
+    """A weak signal under strong noise, whose weights are small and shaken."""
+    assert not loud(said(run(0.12, loss=noisy(falling(300, 4.7, 4.0, 0.0), 0.4)), CODE))
+
+
+def test_a_gan() -> None:
+    history = run(0.3, optimizer="generator")
+    history_of(
+        steps=300, loss=flat(300), parameters={"critic.weight": Parameter()}, optimizer="critic", into=history
+    )
+    assert not loud(said(history, CODE))
+
+
+def test_without_a_loss_it_says_nothing() -> None:
+    assert not said(history_of(steps=300, parameters=chain(3, ratio=14.0)), CODE)
