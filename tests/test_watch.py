@@ -143,8 +143,8 @@ def test_an_existing_summary_writer_is_used_and_left_open(tmp_path: Path) -> Non
 
 def test_a_custom_schedule() -> None:
     class Third:
-        def wants(self, step: int) -> bool:
-            return step % 3 == 0
+        def next_after(self, step: int) -> int:
+            return step + 3 - step % 3
 
         def spent(self, **_: Any) -> None:
             pass

@@ -37,7 +37,7 @@ Quantity = Literal[
     # Scope: an optimizer. L2 norm over all its gradients as the step uses them / as clipping found them.
     "grad_norm",
     "grad_norm_before_clip",
-    # Scope: "OPTIMIZER/GROUP".
+    # Scope: "OPTIMIZER/GROUP". On sampled steps.
     "lr",
     # Scope: a parameter. Over the whole tensor, at the step, after clipping.
     "param_rms",
@@ -341,14 +341,17 @@ class OptimizerFacts:
     Attributes:
         type: class name.
         steps: steps it has made.
-        closures: steps that were given a closure (LBFGS).
-        backwards: backward passes that gave it a gradient.
-        clipped: steps before which its gradients were clipped by norm.
+        followed: steps whose gradients were followed since the step before: those that the events
+            "stale-gradients" and "no-new-gradient" are a share of.
+        closures: followed or sampled steps that were given a closure (LBFGS).
+        backwards: backward passes in sampled intervals that gave it a gradient.
+        clipped: sampled steps before which its gradients were clipped by norm.
         file, line: where it was first stepped from.
     """
 
     type: str
     steps: int = 0
+    followed: int = 0
     closures: int = 0
     backwards: int = 0
     clipped: int = 0

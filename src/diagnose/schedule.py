@@ -6,6 +6,7 @@ nothing, so the spacing of samples follows from how long the user's own steps ta
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Final, Protocol
 
@@ -33,12 +34,12 @@ ALARM_SPACING: Final = 32
 class Schedule(Protocol):
     """Decides which steps are sampled. Steps are counted from 1, over all optimizers of the watch."""
 
-    def wants(self, step: int) -> bool:
-        """Whether `step`, which is about to begin, is to be sampled."""
+    def next_after(self, step: int) -> int:
+        """The next step to sample. Asked at the start (0), when a sampled step has ended, and after an alarm."""
         ...
 
-    def spent(self, *, own_s: float, wall_s: float, sampled: bool) -> None:
-        """Told after each step: our own seconds and wall seconds since the watch began."""
+    def spent(self, *, own_s: float, wall_s: float, step: int) -> None:
+        """Told when a sampled step has ended: our own seconds and wall seconds since the watch began."""
         ...
 
     def alarm(self, step: int) -> None:
@@ -49,10 +50,10 @@ class Schedule(Protocol):
 class EveryStep:
     """Samples every step. Uses no clock: for tests, and to see everything."""
 
-    def wants(self, step: int) -> bool:
-        return True
+    def next_after(self, step: int) -> int:
+        return step + 1
 
-    def spent(self, *, own_s: float, wall_s: float, sampled: bool) -> None:
+    def spent(self, *, own_s: float, wall_s: float, step: int) -> None:
         pass
 
     def alarm(self, step: int) -> None:
@@ -68,16 +69,13 @@ class SeededSteps:
 
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(seed)
-        self._next = 1
 
-    def wants(self, step: int) -> bool:
-        if step < self._next:
-            return False
-        gap = max(1.0, step * GROWTH) if step >= DENSE_STEPS else 1.0
-        self._next = step + max(1, round(gap * self._random.uniform(0.75, 1.25)))
-        return True
+    def next_after(self, step: int) -> int:
+        if step < DENSE_STEPS:
+            return step + 1
+        return step + max(1, round(step * GROWTH * self._random.uniform(0.75, 1.25)))
 
-    def spent(self, *, own_s: float, wall_s: float, sampled: bool) -> None:
+    def spent(self, *, own_s: float, wall_s: float, step: int) -> None:
         pass
 
     def alarm(self, step: int) -> None:
@@ -89,52 +87,55 @@ class BudgetSteps:
 
     Args:
         budget: share of the run's own time that watching may take, in (0, 1].
-        companions: how many steps in a row make one sample. With several optimizers that take turns,
-            one step each is needed, or the sample would always meet the same one.
+
+    Attributes:
+        companions: how many steps in a row make one sample. With several optimizers that take turns, one step
+            each is needed, or the sample would always meet the same one.
     """
 
-    def __init__(self, budget: float, companions: int = 1) -> None:
+    def __init__(self, budget: float) -> None:
         self.budget = budget
-        self.companions = companions
-        self._last = 0
+        self.companions = 1
         self._in_a_row = 0
+        self._step = 0
         self._own_s = 0.0
         self._wall_s = 0.0
-        self._beyond_s = 0.0
+        self._charged_s = 0.0
+        self._allowed_s = 0.0
+        self._on_allowance = False
         self._cost_s = 0.0
         self._alarmed_until = 0
         self._last_alarm = -ALARM_SPACING
 
-    def wants(self, step: int) -> bool:
-        wanted = self._due(step)
-        if wanted and step - self._last > 1:
-            self._in_a_row = 0
-        if wanted:
-            self._last = step
-            self._in_a_row += 1
-        return wanted
+    def next_after(self, step: int) -> int:
+        self._in_a_row += 1
+        if step < DENSE_STEPS or step < self._alarmed_until or self._in_a_row < self.companions:
+            return step + 1
+        self._in_a_row = 0
+        by_growth = step + max(1, math.ceil(step * GROWTH))
+        by_budget = self._affordable_after(step)
+        self._on_allowance = by_growth < by_budget and self._allowed_s + self.companions * self._cost_s <= ALLOWANCE_S
+        return by_growth if self._on_allowance else by_budget
 
-    def _due(self, step: int) -> bool:
-        if step <= DENSE_STEPS or step <= self._alarmed_until:
-            return True
-        if step - self._last == 1 and self._in_a_row % self.companions:
-            return True
-        affordable = (self._wall_s - self._own_s) * self.budget * SAMPLING_SHARE
-        if self._own_s - self._beyond_s + self._cost_s <= affordable:
-            return step - self._last >= 2
-        if step - self._last >= step * GROWTH and self._beyond_s + self._cost_s <= ALLOWANCE_S:
-            self._beyond_s += self._cost_s
-            return True
-        return False
+    def _affordable_after(self, step: int) -> int:
+        """The step by which the run will have earned the next sample; at the latest when it has doubled."""
+        earned_s = (self._wall_s - self._own_s) * self.budget * SAMPLING_SHARE
+        missing_s = self._charged_s + self.companions * self._cost_s - earned_s
+        if missing_s <= 0:
+            return step + 2
+        return step + min(step, max(2, math.ceil(missing_s * step / earned_s))) if earned_s > 0 else 2 * step
 
-    def spent(self, *, own_s: float, wall_s: float, sampled: bool) -> None:
-        if sampled:
-            cost_s = own_s - self._own_s
+    def spent(self, *, own_s: float, wall_s: float, step: int) -> None:
+        delta_s = own_s - self._own_s
+        if step == self._step + 1 or not self._cost_s:  # this sample, and nothing else
             # The first sample pays for imports and warm caches; a slow mean forgets it.
-            self._cost_s = cost_s if not self._cost_s else min(cost_s, 0.8 * self._cost_s + 0.2 * cost_s)
-            if self._last <= DENSE_STEPS:
-                self._beyond_s = own_s
-        self._own_s, self._wall_s = own_s, wall_s
+            self._cost_s = min(delta_s, 0.8 * self._cost_s + 0.2 * delta_s) if self._cost_s else delta_s
+        if step > DENSE_STEPS:
+            if self._on_allowance:
+                self._allowed_s += delta_s
+            else:
+                self._charged_s += delta_s
+        self._own_s, self._wall_s, self._step = own_s, wall_s, step
 
     def alarm(self, step: int) -> None:
         if step - self._last_alarm >= ALARM_SPACING:

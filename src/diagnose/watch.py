@@ -40,6 +40,9 @@ SNAPSHOT_SHARE: Final = 0.003
 SNAPSHOT_AT_MOST_S: Final = 15.0
 """Share of the time that snapshots may take: a large model's are further apart, up to so many seconds."""
 
+LIVE_S: Final = 0.5
+"""Time between two looks at the status line."""
+
 Models = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module] | None
 Optimizers = Optimizer | Sequence[Optimizer] | None
 
@@ -125,7 +128,7 @@ class Watch:
         self.config = config
         self._late_imports = late_imports
         self._models, self._optimizers = models, optimizers
-        self._schedule = schedule or _schedule(config, max(1, len(optimizers)))
+        self._schedule = schedule or _schedule(config)
         self._writer = writer
         self._summary = summary
         self._session: Session | None = None
@@ -197,6 +200,8 @@ class Watch:
     @property
     def history(self) -> History:
         """What has been recorded so far."""
+        if self._session is not None and not self._session.closed:
+            self._session.take_stock()
         return self._history
 
     @property
@@ -208,7 +213,7 @@ class Watch:
         """The findings, and the rules that could not run, with the reason."""
         rules = all_rules()
         return diagnose_history(
-            self._history,
+            self.history,
             rules,
             thresholds=self.config.rules,
             hidden=self.config.hidden(rules),
@@ -276,17 +281,18 @@ class Watch:
 
             self._events = TensorBoardSink(target)
 
-    def _after_step(self, total: int) -> None:
+    def _after_step(self, total: int) -> float:
+        """Called by the session; says when it wants to be called again."""
         now_s = time.perf_counter()
         if self._live is not None:
             self._live.update(self._history, now_s)
-        if now_s < self._next_snapshot_s:
-            return
-        self._store(None)
-        wait_s = (time.perf_counter() - now_s) / SNAPSHOT_SHARE
-        self._next_snapshot_s = now_s + min(max(wait_s, SNAPSHOT_S), SNAPSHOT_AT_MOST_S)
-        with self._late_imports():  # the first time, tensorboard
-            self._write_events()
+        if now_s >= self._next_snapshot_s:
+            self._store(None)
+            wait_s = (time.perf_counter() - now_s) / SNAPSHOT_SHARE
+            self._next_snapshot_s = now_s + min(max(wait_s, SNAPSHOT_S), SNAPSHOT_AT_MOST_S)
+            with self._late_imports():  # the first time, tensorboard
+                self._write_events()
+        return min(self._next_snapshot_s, now_s + LIVE_S) if self._live is not None else self._next_snapshot_s
 
     def _store(self, diagnosis: Diagnosis | None) -> None:
         """Writes the history; a directory that cannot be written any more is complained of once."""
@@ -320,12 +326,12 @@ class Watch:
         return self.directory.path if self.directory is not None else None
 
 
-def _schedule(config: Config, optimizers: int) -> Schedule:
+def _schedule(config: Config) -> Schedule:
     if config.schedule == "every":
         return EveryStep()
     if config.schedule == "seeded":
         return SeededSteps()
-    return BudgetSteps(config.budget, companions=optimizers)
+    return BudgetSteps(config.budget)
 
 
 def _named(models: Models) -> dict[str, nn.Module]:

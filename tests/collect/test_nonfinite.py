@@ -71,8 +71,8 @@ def test_a_gradient_that_only_the_next_loss_betrays() -> None:
         return torch.sqrt((model(x) * (0.0 if step == 15 else 1.0)).square().sum(1)).mean()
 
     class Never:
-        def wants(self, step: int) -> bool:
-            return False
+        def next_after(self, step: int) -> int:
+            return 10**9
 
         def spent(self, **_: Any) -> None:
             pass

@@ -21,7 +21,7 @@ def observe(loop: Loop, make: Callable[..., torch.optim.Optimizer] = torch.optim
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
     optimizer = make(model.parameters(), lr=0.01)
     batches = [torch.randn(8, 4) for _ in range(STEPS)]
-    with diagnose.watch(summary=False) as watch:
+    with diagnose.watch(schedule="every", summary=False) as watch:
         loop(model, optimizer, batches)
     assert watch.history.count("collector-failed") == 0
     return watch.history
@@ -213,7 +213,7 @@ def test_alternating_optimizers_do_not_disturb_each_other() -> None:
     torch.manual_seed(0)
     generator, critic = nn.Linear(2, 4), nn.Linear(4, 1)
     optimizer_g, optimizer_d = (torch.optim.Adam(m.parameters()) for m in (generator, critic))
-    with diagnose.watch(summary=False) as watch:
+    with diagnose.watch(schedule="every", summary=False) as watch:
         for index in range(STEPS):
             optimizer_d.zero_grad()
             (critic(generator(torch.randn(8, 2)).detach()).mean() - critic(torch.randn(8, 4)).mean()).backward()
@@ -245,7 +245,7 @@ def test_skipped_steps_of_a_scaler() -> None:
     model = nn.Linear(4, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=100)
-    with diagnose.watch(model, optimizer, summary=False) as watch:
+    with diagnose.watch(model, optimizer, schedule="every", summary=False) as watch:
         for _ in range(STEPS):
             optimizer.zero_grad()
             loss = 1e3 * loss_of(model, torch.randn(8, 4))
@@ -264,7 +264,7 @@ def test_learning_rates_are_recorded_when_they_change() -> None:
     model = nn.Linear(4, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
-    with diagnose.watch(model, optimizer, summary=False, schedule="seeded") as watch:
+    with diagnose.watch(model, optimizer, summary=False, schedule="every") as watch:
         for _ in range(20):
             optimizer.zero_grad()
             loss_of(model, torch.randn(8, 4)).backward()

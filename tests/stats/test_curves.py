@@ -114,6 +114,25 @@ def test_there_are_as_many_blocks_as_there_is_room_for(given_values: np.ndarray,
         assert levels.max() <= given_values.max()
 
 
+# -- running_median -----------------------------------------------------------------------------------
+
+
+@given(values(1), st.sampled_from([1, 3, 5]))
+def test_running_median_against_its_slow_twin(given_values: np.ndarray, width: int) -> None:
+    reach = width // 2
+    padded = [given_values[0]] * reach + given_values.tolist() + [given_values[-1]] * reach
+    expected = [np.median(padded[index : index + width]) for index in range(len(given_values))]
+    np.testing.assert_array_equal(curves.running_median(given_values, width), expected)
+
+
+def test_running_median_keeps_a_step_and_removes_outliers() -> None:
+    step = np.array([1.0] * 10 + [5.0] * 10)
+    spiked = step.copy()
+    spiked[[3, 4, 15]] = 99
+    np.testing.assert_array_equal(curves.running_median(spiked), step)
+    assert len(curves.running_median(np.zeros(0))) == 0
+
+
 # -- trend ------------------------------------------------------------------------------------------
 
 

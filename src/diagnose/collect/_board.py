@@ -28,13 +28,24 @@ from torch.optim.optimizer import (
 
 
 class Listener(Protocol):
-    """What happens to a training run, in the order in which it happens. None of these may raise."""
+    """What happens to a training run, in the order in which it happens. None of these may raise.
 
+    A listener sleeps most of the time. After the heavy work of a step all caches are cold, and every function
+    called then costs ten to twenty times what it costs in a loop: so while nobody is awake, only a loss and the
+    end of a step are told, with as little code on the way as can be.
+    """
+
+    awake: bool
+
+    def loss_seen(self, roots: Sequence[Any]) -> None: ...
+    def step_ends(self, optimizer: Optimizer) -> None: ...
+
+    # Only while somebody is awake.
     def backward_called(self) -> None: ...
-    def backward_begins(self, roots: Sequence[Any], *, accumulates: bool) -> None: ...
     def backward_ends(self) -> None: ...
     def step_begins(self, optimizer: Optimizer, *, closure: bool) -> None: ...
-    def step_ends(self, optimizer: Optimizer) -> None: ...
+
+    # Rare, or made by the user at a price beside which ours is small.
     def step_skipped(self, optimizer: Optimizer, *, scale: float) -> None: ...
     def gradients_cleared(self, owner: Optimizer | torch.nn.Module) -> None: ...
     def gradients_clipped(self, parameters: list[Tensor], *, limit: float, norm: Tensor) -> None: ...
@@ -51,6 +62,7 @@ _patches: list[_Patch] = []
 _hooks: list[Any] = []
 _lock = threading.RLock()
 _eager = False
+_awake = False
 
 
 class _Patch:
@@ -81,8 +93,15 @@ def unsubscribe(listener: Listener) -> None:
     with _lock:
         if listener in _listeners:
             _listeners.remove(listener)
+            wake_or_sleep()
             if not _listeners:
                 _uninstall()
+
+
+def wake_or_sleep() -> None:
+    """To be called by a listener that has changed its `awake`."""
+    global _awake
+    _awake = any(listener.awake for listener in _listeners)
 
 
 def _silent() -> bool:
@@ -100,7 +119,7 @@ def _in_backward() -> bool:
 def _wrap_backward(original: Callable[..., Any]) -> Callable[..., Any]:
     def backward(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         # Before torch looks for function modes: while it runs `backward` for one, that mode cannot be removed.
-        if not _silent() and not _in_backward():
+        if _awake and not _silent() and not _in_backward():
             for listener in tuple(_listeners):
                 listener.backward_called()
         return original(self, *args, **kwargs)
@@ -110,12 +129,14 @@ def _wrap_backward(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _wrap_engine(original: Callable[..., Any]) -> Callable[..., Any]:
     def run_backward(t_outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
-        if _silent() or _in_backward():  # a backward inside a backward: reentrant checkpointing
+        # Not autograd.grad; not a backward inside a backward, as reentrant checkpointing makes.
+        if not kwargs.get("accumulate_grad") or _silent() or _in_backward():
             return original(t_outputs, *args, **kwargs)
-        accumulates = bool(kwargs.get("accumulate_grad", False))
         listeners = tuple(_listeners)
         for listener in listeners:
-            listener.backward_begins(t_outputs, accumulates=accumulates)
+            listener.loss_seen(t_outputs)
+        if not _awake:
+            return original(t_outputs, *args, **kwargs)
         try:
             return original(t_outputs, *args, **kwargs)
         finally:
@@ -128,7 +149,7 @@ def _wrap_engine(original: Callable[..., Any]) -> Callable[..., Any]:
 def _wrap_zero_grad(original: Callable[..., Any]) -> Callable[..., Any]:
     def zero_grad(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(self, *args, **kwargs)
-        if not _silent():
+        if _awake and not _silent():
             for listener in tuple(_listeners):
                 listener.gradients_cleared(self)
         return result
@@ -225,7 +246,7 @@ def watch_dynamo() -> None:
 
 def _wrap_entry(original: Callable[..., Any]) -> Callable[..., Any]:
     def callback_from_stance(callback: Any) -> Any:
-        if callback not in (None, False) and not _eager:
+        if _awake and callback not in (None, False) and not _eager:
             for listener in tuple(_listeners):
                 listener.compiled_code_runs()
         return original(callback)
@@ -264,7 +285,7 @@ def _wrap_compiled_call(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _step_pre_hook(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    if not _silent():
+    if _awake and not _silent():
         # In a global hook `args` may or may not begin with the optimizer itself (torch 2.6 to 2.13 differ).
         closures = [a for a in (*args, *kwargs.values()) if callable(a) and a is not optimizer]
         for listener in tuple(_listeners):
@@ -310,6 +331,7 @@ def _after_fork_in_child() -> None:
     for listener in _listeners:
         listener.forked()
     _listeners.clear()
+    wake_or_sleep()
 
 
 @functools.cache

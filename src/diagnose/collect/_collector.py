@@ -24,7 +24,6 @@ class Step:
         number: how many steps it has made when this one ends, from 1.
         total: the same over all optimizers of the watch.
         closure: whether it was given a closure, inside of which the forward and backward then happen.
-        sampled: whether the interval that ends with this step is looked at in detail.
     """
 
     optimizer: Optimizer
@@ -32,7 +31,6 @@ class Step:
     number: int
     total: int
     closure: bool
-    sampled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +40,12 @@ class Loss:
     Attributes:
         tensor: the tensor itself.
         site: the user's line that calls backward, None if unknown.
-        value: its value if it is one number on the CPU, unscaled; else None.
-        unscaled: a copy of it on its device if it is one number elsewhere; else None.
+        value: its value if it is one number on the CPU, before GradScaler scaled it; else None.
     """
 
     tensor: Tensor
     site: CallSite | None
     value: float | None
-    unscaled: Tensor | None
 
 
 @dataclass
@@ -59,7 +55,6 @@ class Shared:
     Attributes:
         step_of: for each optimizer name, how many steps it has made.
         turn: number of the current sample; rotates windows and bounded samples.
-        alarm: to be called when an always-on signal jumps.
         layer_scopes: names of the activations seen so far.
         histogram: takes (tag, step, values on the host), or None where nobody draws histograms now.
     """
@@ -67,7 +62,6 @@ class Shared:
     history: History
     inventory: Inventory
     step_of: dict[str, int]
-    alarm: Callable[[], None]
     turn: int = 0
     layer_scopes: dict[CallKey, str] = field(default_factory=dict)
     histogram: Callable[[str, int, Tensor], None] | None = None
@@ -83,9 +77,14 @@ class Collector:
         self.history = shared.history
         self.inventory = shared.inventory
 
-    # In every interval.
-    def interval_begins(self) -> None:
-        """A sampled interval begins: the time up to the next optimizer step."""
+    # In sampled intervals.
+    def interval_begins(self, stepped: Optimizer | None, follows: bool) -> None:
+        """A sampled interval begins: the time up to the next optimizer step.
+
+        Args:
+            stepped: the optimizer whose step has just ended.
+            follows: whether the interval that ended with that step was sampled too.
+        """
 
     def backward_begins(self, loss: Loss | None) -> None:
         """`backward` is about to accumulate gradients; `loss` is None if it cannot be read here and now."""
@@ -108,13 +107,13 @@ class Collector:
     def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
         """Gradients of `parameters`, of total norm `norm` (None: not on the CPU), are about to be clipped."""
 
+    def evaluation_ends(self) -> None:
+        """Training goes on after a phase in which evaluation losses were seen."""
+
     def evaluation_loss(self, value: Tensor, *, summed: bool, examples: int) -> None:
         """A loss function was called without gradients."""
 
-    def mode_set(self, module: nn.Module, *, training: bool) -> None:
-        """`module.train()` or `.eval()` was called."""
-
-    # In sampled intervals, with gradients enabled.
+    # With gradients enabled.
     def root_returned(self, module: nn.Module, last_parametric_order: int) -> None:
         """A module that was called from outside of any module has returned."""
 

@@ -13,15 +13,19 @@ Memory: O(units) per layer, WINDOW + EXACT_WINDOW bits and one float each.
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from diagnose.collect._collector import Collector, Shared, Step
 from diagnose.collect.forward import ActivationCall, CallKey
+from diagnose.collect.parameters import foreach_norms
 from diagnose.collect.reading import Unseen, readable, sample_rows, to_floats, to_host
 from diagnose.history import LayerFacts, Quantity
 from diagnose.stats.activation import ACTIVATIONS, ACTIVE_SLOPE, SATURATED_SLOPE, entropy_share
@@ -41,7 +45,7 @@ class _Layer:
     kind: str
     facts: LayerFacts
     active: deque[tuple[int, Tensor]] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    slopes: deque[Tensor] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    slopes: deque[tuple[int, Tensor]] = field(default_factory=lambda: deque(maxlen=WINDOW))
     exact: deque[tuple[int, Tensor]] = field(default_factory=lambda: deque(maxlen=EXACT_WINDOW))
     suspect: bool = False
     calls: int = 0
@@ -74,7 +78,7 @@ class ActivationCollector(Collector):
         self._samples: list[_Sample] = []
         self._orders: dict[CallKey, int] = {}
 
-    def interval_begins(self) -> None:
+    def interval_begins(self, stepped: Optimizer | None, follows: bool) -> None:
         self._samples.clear()
         self._orders.clear()
         for layer in self._layers.values():
@@ -162,7 +166,7 @@ class ActivationCollector(Collector):
             "out_rms": values["out_rms"],
         }
         finite = values["out_rms"] - values["out_rms"] == 0.0
-        found["nonfinite_share"] = 0.0 if finite else 1.0 - float(torch.isfinite(post).float().mean())
+        found["nonfinite_share"] = 0.0 if finite else _nonfinite_share(post)
         if not finite:
             layer.forget()
             return found
@@ -177,26 +181,26 @@ class ActivationCollector(Collector):
 
     def _units(self, layer: _Layer, samples: list[_Sample], pre: Tensor) -> dict[Quantity, float]:
         shape = ACTIVATIONS[layer.kind]
-        slopes = shape.slope(pre)
-        active = slopes >= ACTIVE_SLOPE
-        if layer.active and layer.active[-1][1].shape != pre.shape[1:]:
+        if layer.facts.units != pre.shape[1]:
             layer.forget()
-        layer.facts.units = pre.shape[1]
-        layer.active.append((len(pre), active.any(dim=0)))
-        layer.slopes.append(slopes.mean(dim=0))
-        found: dict[Quantity, float] = {
-            "active_share": float(active.float().mean()),
-            "slope_mean": float(slopes.mean()),
-        }
-        if shape.bounded:
-            unit_slopes = torch.stack(tuple(layer.slopes)).mean(dim=0)
-            found["saturated_share"] = float((unit_slopes < SATURATED_SLOPE).float().mean())
-            layer.facts.examples = sum(n for n, _ in layer.active)
+            layer.facts.units = pre.shape[1]
+        slopes = shape.slope(pre) if layer.kind != "relu" else None  # a ReLU's is its activity
+        found: dict[Quantity, float] = {}
         if shape.floor is not None:
-            silent = ~torch.stack([seen for _, seen in layer.active]).any(dim=0)
-            found["silent_share"] = float(silent.float().mean())
+            layer.active.append((len(pre), pre.amax(dim=0) > shape.floor))
+            found["active_share"] = int(torch.count_nonzero(pre > shape.floor)) / pre.numel()
+            silent = ~_any_of(layer.active)
+            found["silent_share"] = int(torch.count_nonzero(silent)) / len(silent)
             layer.suspect = found["silent_share"] >= SUSPECT_SHARE
             self._confirm(layer, samples, found)
+        elif slopes is not None:
+            found["active_share"] = int(torch.count_nonzero(slopes >= ACTIVE_SLOPE)) / pre.numel()
+        found["slope_mean"] = float(slopes.mean()) if slopes is not None else found["active_share"]
+        if shape.bounded and slopes is not None:
+            layer.slopes.append((len(pre), slopes.mean(dim=0)))
+            unit_slopes = torch.stack([mean for _, mean in layer.slopes]).mean(dim=0)
+            found["saturated_share"] = int(torch.count_nonzero(unit_slopes < SATURATED_SLOPE)) / len(unit_slopes)
+            layer.facts.examples = sum(rows for rows, _ in layer.slopes)
         return found
 
     def _confirm(self, layer: _Layer, samples: list[_Sample], found: dict[Quantity, float]) -> None:
@@ -207,8 +211,8 @@ class ActivationCollector(Collector):
         if not layer.suspect:
             layer.exact.clear()
         if layer.exact:
-            dead = ~torch.stack([alive for _, alive in layer.exact]).any(dim=0)
-            found["dead_share"] = float(dead.float().mean())
+            dead = ~_any_of(layer.exact)
+            found["dead_share"] = int(torch.count_nonzero(dead)) / len(dead)
             layer.facts.examples = sum(n for n, _ in layer.exact)
 
     def _new_layer(self, call: ActivationCall) -> _Layer:
@@ -249,7 +253,7 @@ class OutputCollector(Collector):
         self._gradients: dict[str, Tensor] = {}
         self._handles: list[Any] = []
 
-    def interval_begins(self) -> None:
+    def interval_begins(self, stepped: Optimizer | None, follows: bool) -> None:
         self._drop()
 
     def module_ran(self, module: nn.Module, output: Any, order: int) -> None:
@@ -287,21 +291,21 @@ class OutputCollector(Collector):
         self._handles.append(node.register_prehook(keep))
 
     def step_ends(self, step: Step) -> None:
-        if not step.sampled:
-            return
         with Unseen():
-            rows: dict[Quantity, dict[str, float]] = {"out_rms": {}, "nonfinite_share": {}}
-            for scope, sample in zip(self._outputs, to_host(list(self._outputs.values())), strict=True):
-                rms = float(_rms(sample))
-                rows["out_rms"][scope] = rms
-                finite = rms - rms == 0.0
-                rows["nonfinite_share"][scope] = 0.0 if finite else 1.0 - float(torch.isfinite(sample).float().mean())
-            rows["output_grad_rms"], rows["output_grad_zero_share"] = {}, {}
-            for scope, sample in zip(self._gradients, to_host(list(self._gradients.values())), strict=True):
-                rows["output_grad_rms"][scope] = float(_rms(sample))
-                rows["output_grad_zero_share"][scope] = 1.0 - float(sample.count_nonzero()) / sample.numel()
-        for quantity, row in rows.items():
-            self.history.record(quantity, step.number, row, clock=step.name)
+            out = to_host(list(self._outputs.values()))
+            back = to_host(list(self._gradients.values()))
+            norms = to_floats(foreach_norms([*out, *back]))
+            zeros = [1.0 - int(torch.count_nonzero(sample)) / sample.numel() for sample in back]
+            rms = [norm / math.sqrt(sample.numel()) for norm, sample in zip(norms, (*out, *back), strict=True)]
+            bad = [0.0 if math.isfinite(r) else _nonfinite_share(sample) for r, sample in zip(rms, out, strict=False)]
+        rows: tuple[tuple[Quantity, Iterable[str], list[float]], ...] = (
+            ("out_rms", self._outputs, rms[: len(out)]),
+            ("nonfinite_share", self._outputs, bad),
+            ("output_grad_rms", self._gradients, rms[len(out) :]),
+            ("output_grad_zero_share", self._gradients, zeros),
+        )
+        for quantity, scopes, values in rows:
+            self.history.record(quantity, step.number, dict(zip(scopes, values, strict=True)), clock=step.name)
         self._drop()
 
     def finish(self) -> None:
@@ -312,6 +316,19 @@ class OutputCollector(Collector):
             handle.remove()
         self._handles.clear()
         self._outputs, self._gradients = {}, {}
+
+
+def _nonfinite_share(values: Tensor) -> float:
+    return 1.0 - int(torch.count_nonzero(torch.isfinite(values))) / values.numel()
+
+
+def _any_of(window: Iterable[tuple[int, Tensor]]) -> Tensor:
+    """For each unit, whether it was active in any sample of a window: shape (C,), bool."""
+    total: Tensor | None = None
+    for _, active in window:
+        total = active if total is None else total | active
+    assert total is not None
+    return total
 
 
 def _rms(values: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diagnose.collect._collector import Collector, Loss, Shared, Step
+from diagnose.collect._collector import Collector, Shared
 from diagnose.collect.reading import Unseen, readable, to_floats
 
 
@@ -32,10 +32,7 @@ class EvaluationCollector(Collector):
             with Unseen():
                 self._sums = [torch.stack(self._sums).sum()]
 
-    def backward_begins(self, loss: Loss | None) -> None:
-        self._close()
-
-    def step_begins(self, step: Step) -> None:
+    def evaluation_ends(self) -> None:
         self._close()
 
     def finish(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from diagnose.collect._collector import Collector, Shared, Step
 from diagnose.collect.reading import Unseen, flat_window, readable
@@ -42,7 +43,7 @@ class LedgerCollector(Collector):
         self._ran: dict[str, int] = {}
         self._copied_bytes = 0
 
-    def interval_begins(self) -> None:
+    def interval_begins(self, stepped: Optimizer | None, follows: bool) -> None:
         self._ran.clear()
         with Unseen():
             self._take_in()
@@ -53,8 +54,6 @@ class LedgerCollector(Collector):
             self._ran.setdefault(name, order)
 
     def step_begins(self, step: Step) -> None:
-        if not step.sampled:
-            return
         if self.inventory.stale():
             self.inventory.refresh()
         with Unseen():
@@ -62,13 +61,12 @@ class LedgerCollector(Collector):
         self._count(step)
 
     def step_ends(self, step: Step) -> None:
-        if step.sampled:
-            if step.closure:
-                self._count(step)
-            with Unseen():
-                for name, parameter in self.inventory.parameters():
-                    if name not in self._changed:
-                        self._compare(name, parameter)
+        if step.closure:
+            self._count(step)
+        with Unseen():
+            for name, parameter in self.inventory.parameters():
+                if name not in self._changed:
+                    self._compare(name, parameter)
 
     def finish(self) -> None:
         self._memories.clear()

@@ -60,8 +60,8 @@ _INPUTS: Final = {
 class NonFiniteCollector(Collector):
     """Notes the first "non-finite" event of a run, with what can be known of its origin.
 
-    Always on for losses on the CPU and for norms that the user's own clipping has computed; on sampled steps
-    for the rest. Costs about a microsecond per backward until something is found.
+    Every loss on the CPU is looked at: the session wakes this collector when one is not finite. So is every norm
+    that the user's own clipping has computed; all else on sampled steps.
     """
 
     name: ClassVar[str] = "non-finite"
@@ -70,7 +70,6 @@ class NonFiniteCollector(Collector):
         super().__init__(shared)
         self._found = False
         self._last_loss: float | None = None
-        self._bad_norm = False
         self._suspicious: list[dict[str, Any]] = []
         self._surveyed = False
         self._site: CallSite | None = None
@@ -88,13 +87,9 @@ class NonFiniteCollector(Collector):
         with Unseen():
             self._note(self._origin_of(loss.tensor, loss.value))
 
-    def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
-        self._bad_norm = norm is not None and not math.isfinite(norm)
-
     def step_begins(self, step: Step) -> None:
         # Not when it is clipped, but when it is used: GradScaler skips a step with such a norm, and all is well.
-        suspected, self._bad_norm = self._bad_norm, False
-        if self._found or not (suspected or step.sampled):
+        if self._found:
             return
         with Unseen():
             bad = self._not_finite(lambda p: p.grad)
@@ -108,7 +103,6 @@ class NonFiniteCollector(Collector):
         detail["loss_before"] = self._last_loss
         step = max(self.shared.step_of.values(), default=0) + 1
         self.history.note("non-finite", step, str(detail["what"]), **detail)
-        self.shared.alarm()
 
     # -- origins --------------------------------------------------------------------------------------
 

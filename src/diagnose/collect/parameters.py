@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from diagnose.collect._collector import Collector, Shared, Step
 from diagnose.collect.inventory import dense_gradient
@@ -48,11 +49,11 @@ class GradientCollector(Collector):
     name: ClassVar[str] = "gradients"
 
     def step_begins(self, step: Step) -> None:
-        if step.sampled and not step.closure:
+        if not step.closure:
             self._read(step)
 
     def step_ends(self, step: Step) -> None:
-        if step.sampled and step.closure:
+        if step.closure:
             self._read(step)
 
     def _read(self, step: Step) -> None:
@@ -107,13 +108,11 @@ class UpdateCollector(Collector):
         super().__init__(shared)
         self._before: list[tuple[str, Tensor, Tensor]] = []
 
-    def interval_begins(self) -> None:
+    def interval_begins(self, stepped: Optimizer | None, follows: bool) -> None:
         self._before.clear()
 
     def step_begins(self, step: Step) -> None:
         self._before.clear()
-        if not step.sampled:
-            return
         with Unseen():
             for name, parameter in _parameters_of(self, step):
                 if readable(parameter) and (parameter.grad is not None or step.closure):
@@ -160,7 +159,7 @@ def _largest(tensor: Tensor) -> Tensor:
 
 
 def _zeros(window: Tensor) -> Tensor:
-    return (window == 0).sum(dtype=torch.float32) / window.numel()
+    return 1.0 - torch.count_nonzero(window) / window.numel()
 
 
 def _nonfinite_share(tensor: Tensor) -> float:

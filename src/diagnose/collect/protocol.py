@@ -32,6 +32,7 @@ class _State:
 
     Attributes:
         used: whether its current gradients were used by a step and not cleared since.
+        followed: whether all that happened to them since its last step has been seen.
         keys: keys of the probes' gradients when they were last used or cleared.
         backwards: backward passes since its last step that changed its gradients.
         clipped: whether its gradients were clipped since its last step.
@@ -39,18 +40,19 @@ class _State:
     """
 
     used: bool = False
+    followed: bool = True
     keys: list[_Key] = field(default_factory=list)
     probes: list[weakref.ref[Tensor]] = field(default_factory=list)
     backwards: int = 0
     clipped: bool = False
     begun: list[_Key] = field(default_factory=list)
-    rates: list[float] = field(default_factory=list)
 
 
 class ProtocolCollector(Collector):
     """Notes "stale-gradients", "no-new-gradient", "clipped", "step-skipped"; records "lr".
 
-    Always on: some microseconds per backward and step. Memory: O(optimizers).
+    Follows sampled intervals, from the end of the step before to the end of their own: a loop that does this wrong
+    does it in every round. An optimizer whose last step lies further back is not judged. Memory: O(optimizers).
     """
 
     name: ClassVar[str] = "protocol"
@@ -58,6 +60,16 @@ class ProtocolCollector(Collector):
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
         self._states: weakref.WeakKeyDictionary[Optimizer, _State] = weakref.WeakKeyDictionary()
+
+    def interval_begins(self, stepped: Optimizer | None, follows: bool) -> None:
+        for optimizer, state in self._states.items():
+            if optimizer is stepped:
+                state.backwards, state.clipped = 0, False
+                state.keys = _keys(state)
+                state.used = any(key is not None for key in state.keys)
+                state.followed = True
+            elif not follows:  # what happened to it since its last step was not seen
+                state.followed = state.used = False
 
     def backward_begins(self, loss: Loss | None) -> None:
         for state in self._states.values():
@@ -115,13 +127,13 @@ class ProtocolCollector(Collector):
         facts.closures += step.closure
         facts.backwards += state.backwards
         facts.clipped += state.clipped
-        state.keys = _keys(state)
-        state.used = any(key is not None for key in state.keys)
-        state.backwards, state.clipped = 0, False
-        self._learning_rates(step, state)
+        self._learning_rates(step)
 
     def _judge(self, step: Step, state: _State) -> None:
         """Whether the gradients that this step uses are new, and free of old ones."""
+        if not state.followed:
+            return
+        self.history.optimizers[step.name].followed += 1
         keys = _keys(state)
         # At the first step, backward may have run before we were there.
         new = state.backwards > 0 or keys != state.keys or step.number == 1
@@ -131,16 +143,10 @@ class ProtocolCollector(Collector):
         elif state.used and state.backwards and _still_there(state):
             self.history.note("stale-gradients", step.number, step.name)
 
-    def _learning_rates(self, step: Step, state: _State) -> None:
+    def _learning_rates(self, step: Step) -> None:
         rates = [group.get("lr") for group in step.optimizer.param_groups]
-        # A rate that lives in a tensor (capturable optimizers) is read on sampled steps only.
-        if any(isinstance(rate, Tensor) for rate in rates) and not step.sampled:
-            return
-        values = [float(rate) for rate in rates if rate is not None]
-        if step.sampled or values != state.rates:
-            row = {f"{step.name}/{index}": value for index, value in enumerate(values)}
-            self.history.record("lr", step.number, row, clock=step.name)
-            state.rates = values
+        row = {f"{step.name}/{index}": float(rate) for index, rate in enumerate(rates) if rate is not None}
+        self.history.record("lr", step.number, row, clock=step.name)
 
     def _state(self, optimizer: Optimizer) -> _State:
         state = self._states.get(optimizer)

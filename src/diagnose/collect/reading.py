@@ -80,7 +80,12 @@ def sample_rows(tensor: Tensor, unit_dim: int, *, turn: int, elements: int = SAM
     Returns:
         The copy, on the tensor's device. Where R is all rows, it is exact.
     """
-    units_last = tensor.detach().movedim(unit_dim, -1) if tensor.dim() > 1 else tensor.detach()[None]
+    if tensor.dim() == 1:
+        units_last = tensor.detach()[None]
+    elif unit_dim in (-1, tensor.dim() - 1):
+        units_last = tensor.detach()
+    else:
+        units_last = tensor.detach().movedim(unit_dim, -1)
     *row_dims, units = units_last.shape
     wanted = max(1, elements // max(units, 1))
     if math.prod(row_dims) > wanted:

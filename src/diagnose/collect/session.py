@@ -11,13 +11,14 @@ once, never raised into the user's code; and what the watch costs is known.
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 import traceback
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Final
+from types import CodeType, TracebackType
+from typing import Any, Final, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ from torch.optim import Optimizer
 from diagnose.collect import _board
 from diagnose.collect._collector import Collector, Loss, Shared, Step
 from diagnose.collect.activations import ActivationCollector, OutputCollector
-from diagnose.collect.callsite import call_site
+from diagnose.collect.callsite import CallSite, call_site
 from diagnose.collect.evaluation import EvaluationCollector
 from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, modes_in_place
 from diagnose.collect.inventory import Inventory, unwrapped
@@ -35,10 +36,10 @@ from diagnose.collect.loss import LossCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
 from diagnose.collect.parameters import GradientCollector, UpdateCollector
 from diagnose.collect.protocol import ProtocolCollector
-from diagnose.collect.reading import Unseen, readable, undisturbed
+from diagnose.collect.reading import readable, undisturbed
 from diagnose.collect.shadow import shadow_forward
 from diagnose.history import History
-from diagnose.schedule import DENSE_STEPS, Schedule
+from diagnose.schedule import DENSE_STEPS, BudgetSteps, Schedule
 
 COLLECTORS: Final[tuple[type[Collector], ...]] = (
     # Later ones may read what earlier ones have recorded for the same event.
@@ -53,6 +54,9 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     EvaluationCollector,
 )
 _FRUITLESS_EVALUATIONS: Final = 3
+_JUMP: Final = 8.0
+_MEMORY: Final = 0.9
+_Place: TypeAlias = tuple[CodeType, int]
 _BACKWARDS_WITHOUT_STEP: Final = 8
 
 
@@ -105,7 +109,8 @@ class Session:
         models, optimizers: what to watch; empty to discover it.
         schedule: when to sample.
         collectors: classes to use, for tests.
-        after_step: called after each step, inside our own time, with the total number of steps.
+        after_step: called now and then after a step, inside our own time, with the total number of steps; returns
+            the time (`time.perf_counter`) before which it need not be called again.
         histogram: as Shared.histogram; called on few of the sampled steps.
     """
 
@@ -116,7 +121,7 @@ class Session:
         optimizers: Sequence[Optimizer],
         schedule: Schedule,
         collectors: Sequence[type[Collector]] = COLLECTORS,
-        after_step: Callable[[int], None] | None = None,
+        after_step: Callable[[int], float] | None = None,
         histogram: Callable[[str, int, Tensor], None] | None = None,
     ) -> None:
         self._began_s = time.perf_counter()
@@ -126,28 +131,41 @@ class Session:
         self._after_step = after_step
         self._histogram = histogram
         self._next_histogram = 1
-        self.shared = Shared(self.history, self.inventory, {}, alarm=self._alarm)
+        self.shared = Shared(self.history, self.inventory, {})
         self.collectors = [collector(self.shared) for collector in collectors]
         self._handlers = self._find_handlers()
+        self._losses = self._find_losses()
         self.tap = ForwardTap(self)
-        self._total = 0
+        self.awake = False
         self._sampled = False
+        self._total = 0
+        self._wake_at = 1
         self._evaluating = False
         self._fruitless = 0
         self._losses_seen = 0
         self._shadow_refused: dict[int, str] = {}
         self._scaled: tuple[weakref.ref[Tensor], Tensor] | None = None
         self._stepping: list[tuple[Optimizer, Step | None]] = []
+        self._inner: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        self._names: dict[int, str] = {}
+        self._sites: dict[tuple[CodeType, int], tuple[CallSite | None, str]] = {}
+        self._level: dict[tuple[CodeType, int], tuple[float, float]] = {}
         self._backwards = 0
+        self._suspects_gradients = False
         self._own_reported_s = 0.0
         self._last_step_s = self._began_s
+        self._next_call_s = 0.0
         self._own_time = _OwnTime(self)
         self._thread = threading.get_ident()
         self.closed = False
         _board.subscribe(self)
         self._own_time.total_s = time.perf_counter() - self._began_s
         with self._ours():
-            self._begin_interval()
+            for name, optimizer in self.inventory.optimizers():
+                self._names[id(optimizer)] = name
+                self.shared.step_of[name] = 0
+            self._wake_at = schedule.next_after(0)
+            self._begin_interval(None)
 
     def close(self) -> None:
         """Stops watching and leaves nothing behind. May be called twice."""
@@ -157,9 +175,18 @@ class Session:
         _board.unsubscribe(self)
         with self._ours():
             self.tap.remove()
+            self._end_evaluation()
             self._tell("finish")
+        self.take_stock()
+
+    def take_stock(self) -> None:
+        """Brings `history` up to now: losses that wait, times, counts."""
+        with self._ours():
+            self._tell_one(LossCollector, "flush")
+            for name, facts in self.history.optimizers.items():
+                facts.steps = self.shared.step_of.get(name, facts.steps)
         run = self.history.run
-        run.wall_s, run.own_s = time.perf_counter() - self._began_s, self._own_time.total_s
+        run.wall_s, run.own_s = time.perf_counter() - self._began_s, self._own_time.so_far_s()
         run.steps = self._total
 
     # -- guarding and timing --------------------------------------------------------------------------
@@ -179,6 +206,9 @@ class Session:
             for event in events
         }
 
+    def _find_losses(self) -> LossCollector | None:
+        return next((c for c in self.collectors if isinstance(c, LossCollector)), None)
+
     def _tell(self, event: str, *args: Any, **kwargs: Any) -> None:
         for collector, handler in self._handlers[event]:
             try:
@@ -187,9 +217,19 @@ class Session:
                 self._switch_off(collector, error)
                 break  # the lists have changed; the others hear the next event
 
+    def _tell_one(self, kind: type[Collector], event: str, *args: Any) -> None:
+        """Tells one collector, if it has not failed before, what the others need not know."""
+        for collector in self.collectors:
+            if isinstance(collector, kind):
+                try:
+                    getattr(collector, event)(*args)
+                except Exception as error:
+                    self._switch_off(collector, error)
+
     def _switch_off(self, collector: Collector, error: Exception) -> None:
         self.collectors = [other for other in self.collectors if other is not collector]
         self._handlers = self._find_handlers()
+        self._losses = self._find_losses()
         self.failed(error, collector.name)
         with contextlib.suppress(Exception):
             collector.finish()  # it may hold hooks
@@ -212,8 +252,8 @@ class Session:
 
     # -- intervals --------------------------------------------------------------------------------------
 
-    def _begin_interval(self) -> None:
-        self._sampled = self.schedule.wants(self._total + 1)
+    def _begin_interval(self, stepped: Optimizer | None) -> None:
+        follows, self._sampled = self._sampled, self._total + 1 >= self._wake_at
         self._backwards = 0
         if self._sampled:
             self.shared.turn += 1
@@ -221,76 +261,147 @@ class Session:
             self.shared.histogram = self._histogram if drawing else None
             if drawing:
                 self._next_histogram = self.shared.turn + 1 + self.shared.turn // 4
-            self._tell("interval_begins")
+            self._tell("interval_begins", stepped, follows)
             _board.watch_dynamo()
             self.tap.install()
+        self._wake_or_sleep()
+
+    def _wake_or_sleep(self) -> None:
+        awake = self._sampled or self._evaluating
+        if awake != self.awake:
+            self.awake = awake
+            _board.wake_or_sleep()
 
     def _stop_forwards(self) -> None:
+        self._end_evaluation()
         if self.tap.installed:
-            if self._sampled:
-                self._tell("forwards_end", self.tap.last_parametric_order)
+            self._tell("forwards_end", self.tap.last_parametric_order)
             self.tap.remove()
-        self._evaluating = False
 
-    def _alarm(self) -> None:
-        self.schedule.alarm(self._total)
+    # -- every step ---------------------------------------------------------------------------------------
 
-    # -- what the board says ----------------------------------------------------------------------------
+    def loss_seen(self, roots: Sequence[Any]) -> None:
+        """A backward begins. While asleep this and `step_ends` are all that runs: kept flat and short."""
+        if threading.get_ident() != self._thread:
+            return
+        begun_s = time.perf_counter()
+        try:
+            loss = self._take_loss(roots[0]) if roots else None
+            if self.awake:
+                self._backward_begins(loss)
+        except Exception as error:
+            self.failed(error)
+        self._own_time.total_s += time.perf_counter() - begun_s
+
+    def _take_loss(self, tensor: object) -> Loss | None:
+        """Notes the value: at once on the CPU; elsewhere a copy, to be read later with many others."""
+        scaled, self._scaled = self._scaled, None
+        if type(tensor) is not Tensor or not undisturbed() or not readable(tensor):
+            return None
+        key = _caller()
+        known = self._sites.get(key)
+        if known is None:
+            known = self._sites[key] = call_site(), tensor.grad_fn.name() if tensor.grad_fn is not None else ""
+        if tensor.numel() != 1:
+            return Loss(tensor, known[0], None)
+        with torch._C.DisableTorchFunction():
+            number = tensor.detach() if scaled is None or scaled[0]() is not tensor else scaled[1]
+            if number.device.type != "cpu":
+                if self._losses is not None:
+                    self._losses.seen(*known, number.reshape(()).to(torch.float32, copy=True))
+                return Loss(tensor, known[0], None)
+            value: float = number.item()
+        if self._losses is not None:
+            self._losses.seen(*known, value)
+        loss = Loss(tensor, known[0], value)
+        self._watch_level(key, loss, value)
+        return loss
+
+    def _watch_level(self, key: _Place, loss: Loss, value: float) -> None:
+        """A loss that jumps far outside of its own recent spread, or is not finite, is looked into."""
+        mean, spread = self._level.get(key, (value, 0.0))
+        distance = abs(value - mean)
+        if distance <= _JUMP * spread or not spread:
+            if distance - distance == 0.0:
+                self._level[key] = _MEMORY * mean + (1 - _MEMORY) * value, _MEMORY * spread + (1 - _MEMORY) * distance
+                return
+        if not self._sampled:
+            if value - value != 0.0:
+                with self._ours():
+                    self._tell_one(NonFiniteCollector, "backward_begins", loss)
+            self.schedule.alarm(self._total)
+            self._wake_at = min(self._wake_at, self.schedule.next_after(self._total))
+
+    def step_ends(self, optimizer: Optimizer) -> None:
+        if not self._sampled:
+            name = self._names.get(id(optimizer))
+            if name is not None:
+                begun_s = time.perf_counter()
+                number = self.shared.step_of[name] = self.shared.step_of[name] + 1
+                self._total += 1
+                if self._losses is not None:
+                    self._losses.stepped(name, number)
+                if self._total + 1 >= self._wake_at or begun_s > self._next_call_s:
+                    with self._ours():
+                        self._wake(optimizer, begun_s)
+                self._own_time.total_s += time.perf_counter() - begun_s
+                return
+            if optimizer in self._inner or not self.inventory.discovers_optimizers:
+                return
+            self._wake_at = self._total + 1  # a new one: its next interval is looked at
+        with self._ours():
+            while self._stepping:
+                running, step = self._stepping.pop()
+                if running is optimizer:
+                    if step is not None:
+                        self._end_step(step)
+                    return
+            self._begin_interval(None)
+
+    def _wake(self, optimizer: Optimizer, now_s: float) -> None:
+        """Between two sampled steps: the clock has asked for something, or the next interval is to be sampled."""
+        if self._after_step is not None and now_s > self._next_call_s:
+            self.take_stock()
+            self._next_call_s = self._after_step(self._total)
+        self._last_step_s = now_s
+        self._begin_interval(optimizer)
+
+    # -- what the board says while awake ------------------------------------------------------------------
 
     def backward_called(self) -> None:
-        if not self._foreign():
-            with self._ours():
-                self._forwards_before_backward()
-
-    def _forwards_before_backward(self) -> None:
-        if self._evaluating:
-            self._end_evaluation()
         # The mode must be off the stack while torch runs `backward`. In the first intervals the hooks come
         # back afterwards, for models that run a second time before the step.
-        if self.tap.installed:
-            self._stop_forwards()
+        if self.awake and not self._foreign():
+            with self._ours():
+                self._stop_forwards()
 
-    def backward_begins(self, roots: Sequence[Any], *, accumulates: bool) -> None:
-        if self._foreign() or not accumulates:
-            return
+    def _backward_begins(self, loss: Loss | None) -> None:
         with self._ours():
-            self._forwards_before_backward()
-            self._backwards += 1
-            self._tell("backward_begins", self._read_loss(roots))
-
-    def _read_loss(self, roots: Sequence[Any]) -> Loss | None:
-        """On the CPU a loss is read at once; elsewhere a copy stays on the device until it can be read in bulk."""
-        tensor = roots[0] if roots else None
-        if not isinstance(tensor, Tensor) or not undisturbed() or not readable(tensor):
-            self._scaled = None
-            return None
-        value = unscaled = None
-        if tensor.numel() == 1:
-            scaled, self._scaled = self._scaled, None
-            with Unseen():
-                number = scaled[1] if scaled is not None and scaled[0]() is tensor else tensor.detach()
-                if number.device.type == "cpu":
-                    value = number.item()
-                else:
-                    unscaled = number.reshape(()).to(torch.float32, copy=True)
-        return Loss(tensor, call_site(), value, unscaled)
+            self._stop_forwards()
+            if self._sampled:
+                self._backwards += 1
+                self._tell("backward_begins", loss)
 
     def backward_ends(self) -> None:
-        if not self._foreign() and self._backwards:
+        if self._sampled and self._backwards and not self._foreign():
             with self._ours():
                 self._tell("backward_ends")
-                if self._sampled and self._total < DENSE_STEPS and self._backwards < _BACKWARDS_WITHOUT_STEP:
+                if self._total < DENSE_STEPS and self._backwards < _BACKWARDS_WITHOUT_STEP:
                     self.tap.install(mode=False)
 
     def step_begins(self, optimizer: Optimizer, *, closure: bool) -> None:
         self._thread = threading.get_ident()
+        if not self._sampled:
+            return
         with self._ours():
             for index, (running, _) in enumerate(self._stepping):
                 if running is optimizer:  # its last step raised before it ended
                     del self._stepping[index:]
                     break
+            if self._stepping:  # inside the step of another one (SAM, Lookahead)
+                self._inner.add(optimizer)
             name = None if self._stepping else self.inventory.optimizer_name(optimizer)
-            if name is None:  # not watched, or inside the step of another one (SAM, Lookahead)
+            if name is None:
                 self._stepping.append((optimizer, None))
                 return
             if not closure:
@@ -301,53 +412,55 @@ class Session:
                 number=self.shared.step_of.get(name, 0) + 1,
                 total=self._total + 1,
                 closure=closure,
-                sampled=self._sampled,
             )
             self._stepping.append((optimizer, step))
             self._tell("step_begins", step)
 
-    def step_ends(self, optimizer: Optimizer) -> None:
-        with self._ours():
-            while self._stepping:
-                running, step = self._stepping.pop()
-                if running is optimizer:
-                    if step is not None:
-                        self._end_step(step)
-                    break
-
     def _end_step(self, step: Step) -> None:
         self._stop_forwards()
         self.shared.step_of[step.name] = step.number
+        self._names[id(step.optimizer)] = step.name
         self._total = step.total
         self._tell("step_ends", step)
+        if self._losses is not None:
+            self._losses.stepped(step.name, step.number)
         now_s, own_s = time.perf_counter(), self._own_time.so_far_s()
-        if step.sampled:
-            self.history.run.models = [name for name, _ in self.inventory.models()]
-            self.history.record("step_s", step.total, {"run": now_s - self._last_step_s})
-            self.history.record("own_s", step.total, {"run": own_s - self._own_reported_s})
-            self.history.run.sampled += 1
-        self._last_step_s, self._own_reported_s = now_s, own_s
         run = self.history.run
-        run.wall_s, run.own_s, run.steps = now_s - self._began_s, own_s, self._total
+        run.models = [name for name, _ in self.inventory.models()]
+        run.sampled += 1
+        self.history.record("step_s", step.total, {"run": now_s - self._last_step_s})
+        self.history.record("own_s", step.total, {"run": own_s - self._own_reported_s})
         if self._total <= DENSE_STEPS:
             run.startup_s = own_s
-        if self._after_step is not None:
-            self._after_step(step.total)
-        self.schedule.spent(own_s=own_s, wall_s=run.wall_s, sampled=step.sampled)
-        self._begin_interval()
+        self.take_stock()
+        if self._after_step is not None and now_s > self._next_call_s:
+            self._next_call_s = self._after_step(step.total)
+        own_s = self._own_time.so_far_s()
+        if isinstance(self.schedule, BudgetSteps):
+            self.schedule.companions = max(1, len(self._names))
+        self.schedule.spent(own_s=own_s, wall_s=run.wall_s, step=step.total)
+        self._wake_at = self.schedule.next_after(step.total)
+        self._last_step_s, self._own_reported_s = now_s, own_s
+        self._begin_interval(step.optimizer)
 
     def step_skipped(self, optimizer: Optimizer, *, scale: float) -> None:
         with self._ours():
             self._tell("step_skipped", optimizer, scale)
 
     def gradients_cleared(self, owner: Optimizer | nn.Module) -> None:
+        if not self._sampled:
+            return
         with self._ours():
             self._tell("gradients_cleared", owner)
 
     def gradients_clipped(self, parameters: list[Tensor], *, limit: float, norm: Tensor) -> None:
         with self._ours():
             value = norm.detach().item() if norm.device.type == "cpu" and undisturbed() else None
-            self._tell("gradients_clipped", parameters, limit, value)
+            if self._sampled:
+                self._tell("gradients_clipped", parameters, limit, value)
+            elif value is not None and value - value != 0.0:
+                self._wake_at = self._total + 1  # to be looked at if a step uses it: GradScaler may skip it
+                self._begin_interval(None)
 
     def loss_scaled(self, loss: Tensor, scaled: Tensor) -> None:
         # The scaled loss may overflow while the scale is being searched for; what counts is what was scaled.
@@ -357,19 +470,24 @@ class Session:
         if self._foreign():
             return
         with self._ours():
-            self._tell("mode_set", module, training=training)
             if training:
                 self._end_evaluation()
             elif not self.tap.installed and self._fruitless < _FRUITLESS_EVALUATIONS:
                 self._evaluating, self._losses_seen = True, 0
                 self.tap.install()
+                self._wake_or_sleep()
 
     def _end_evaluation(self) -> None:
         """Loss functions were listened for; a program whose evaluation calls none is left in peace."""
         if self._evaluating:
             self._fruitless = 0 if self._losses_seen else self._fruitless + 1
             self._evaluating = False
-            self.tap.remove()
+            if not self._sampled:
+                self.tap.remove()
+            self._wake_or_sleep()
+        if self._losses_seen:
+            self._losses_seen = 0
+            self._tell("evaluation_ends")
 
     def compiled_code_runs(self) -> None:
         if self.tap.installed:
@@ -444,3 +562,15 @@ class Session:
     def module_name(self, module: nn.Module) -> str:
         name = self.inventory.module_name(module)
         return type(module).__name__ if name is None else name
+
+
+def _caller() -> _Place:
+    """Identifies the line that called backward, without a search: what stands a fixed number of frames up.
+
+    That is the user's line for `loss.backward()`, and some other line that stays the same for other ways in.
+    """
+    try:
+        frame = sys._getframe(7)
+    except ValueError:
+        frame = sys._getframe(2)
+    return frame.f_code, frame.f_lineno

@@ -110,6 +110,19 @@ def block_levels(values: Floats, blocks: int, shortest: int = 3) -> Floats:
     return np.array([np.median(block) for block in np.array_split(values, blocks)])
 
 
+def running_median(values: Floats, width: int = 5) -> Floats:
+    """Each value replaced by the median of the `width` (odd) values around it: shape (T,).
+
+    At the ends the first and the last value are repeated. Outliers, even (width - 1) / 2 in a row, leave no trace; a
+    step stays as sharp and where it is.
+    """
+    if not len(values):
+        return values
+    padded = np.pad(values, width // 2, mode="edge")
+    result: Floats = np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1)
+    return result
+
+
 def trend(values: Floats) -> float:
     """How surely the values rise (positive) or fall (negative), in standard deviations of pure chance.
 

@@ -42,7 +42,7 @@ class Parameter:
         ratio: rms(update) / rms(parameter); None if it is not recorded.
         changed, forwards, gradients: as in ParameterFacts; by default what the curves suggest.
         order: by default the place among the parameters.
-        held: whether the optimizer holds it.
+        held: whether the optimizer holds it; if not, none of the curves is recorded.
     """
 
     shape: tuple[int, ...] = (64, 64)
@@ -127,6 +127,7 @@ def history_of(
     history.optimizers[optimizer] = OptimizerFacts(
         type=optimizer_type,
         steps=steps,
+        followed=steps,
         closures=closures,
         backwards=steps if backwards is None else backwards,
         clipped=steps if grad_norm_before_clip is not None else 0,
@@ -142,6 +143,8 @@ def history_of(
 
     for place, (name, parameter) in enumerate((parameters or {}).items()):
         history.parameters[name] = _facts(name, parameter, place, optimizer, len(at))
+        if not parameter.held:
+            continue  # only what the optimizer holds is read when it steps
         keep("param_rms", name, parameter.rms)
         keep("grad_rms", name, parameter.gradient)
         keep("update_ratio", name, parameter.ratio)

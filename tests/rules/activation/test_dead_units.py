@@ -18,9 +18,7 @@ AT = sampled_steps(200)
 
 
 def run(dead: Any, loss: Any = None, **layer: Any) -> History:
-    return history_of(
-        steps=200, loss=flat(200) if loss is None else loss, layers={"body.1": Layer(dead=dead, **layer)}
-    )
+    return history_of(steps=200, loss=flat(200) if loss is None else loss, layers={"body.1": Layer(dead=dead, **layer)})
 
 
 def test_a_layer_that_was_born_dead() -> None:

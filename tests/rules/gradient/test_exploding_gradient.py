@@ -52,9 +52,7 @@ def test_two_spikes_are_not_three() -> None:
 
 def test_one_is_enough_right_before_a_break() -> None:
     norms = [1.0, 1.0, 500.0, math.inf]
-    history = history_of(
-        steps=4, loss=[2.3, 2.4, 90.0, math.inf], grad_norm=norms, parameters=chain(3, ratio=0.01)
-    )
+    history = history_of(steps=4, loss=[2.3, 2.4, 90.0, math.inf], grad_norm=norms, parameters=chain(3, ratio=0.01))
     finding = the_only(history, CODE)
     assert finding.first_step == finding.last_step == 3
 

@@ -96,8 +96,12 @@ def test_an_embedding_in_front() -> None:
 
 
 def test_an_actor_and_a_critic_are_two_chains() -> None:
-    actor = {f"actor.{i}.weight": Parameter(shape, gradient=1e-7) for i, shape in enumerate([(64, 4), (64, 64), (2, 64)])}
-    critic = {f"critic.{i}.weight": Parameter(shape, gradient=1.0) for i, shape in enumerate([(64, 4), (64, 64), (1, 64)])}
+    actor = {
+        f"actor.{i}.weight": Parameter(shape, gradient=1e-7) for i, shape in enumerate([(64, 4), (64, 64), (2, 64)])
+    }
+    critic = {
+        f"critic.{i}.weight": Parameter(shape, gradient=1.0) for i, shape in enumerate([(64, 4), (64, 64), (1, 64)])
+    }
     assert not said(run({**actor, **critic}), CODE)
 
 
@@ -145,9 +149,7 @@ def test_layers_that_were_never_seen_to_run() -> None:
 
 def test_convolutions_are_flattened_into_a_linear_layer() -> None:
     kernels = [(8, 1, 3, 3), *[(8, 8, 3, 3)] * 5, (10, 512)]
-    parameters = {
-        name: replace(p, shape=shape) for (name, p), shape in zip(fading(0.8).items(), kernels, strict=True)
-    }
+    parameters = {name: replace(p, shape=shape) for (name, p), shape in zip(fading(0.8).items(), kernels, strict=True)}
     assert the_only(run(parameters), CODE).evidence["layers"] == 7
 
 

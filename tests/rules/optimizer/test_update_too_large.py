@@ -17,9 +17,13 @@ CODE = "update-too-large"
 AT = sampled_steps(300)
 
 
+GUESSING = flat(300, 4.2)  # 64 classes: ln 64 = 4.16
+
+
 def run(ratio: Any, loss: Any = None, **more: Any) -> History:
     more.setdefault("parameters", chain(3, ratio=ratio))
-    return history_of(steps=300, loss=flat(300) if loss is None else loss, **more)
+    more.setdefault("grad_fn", "NllLossBackward0" if loss is None else "MseLossBackward0")
+    return history_of(steps=300, loss=GUESSING if loss is None else loss, **more)
 
 
 def own_growth(step: int) -> float:
@@ -54,13 +58,14 @@ def test_step_after_step() -> None:
 
 @pytest.mark.parametrize(("ratio", "fires"), [(0.1, False), (0.1001, True)])
 def test_the_limit_is_a_tenth(ratio: float, fires: bool) -> None:
-    # In the sum of ten steps, 0.1 each is the limit too, and is reached.
-    assert bool(loud(said(run(ratio, loss=falling(300, 2.3, 2.0)), CODE))) is fires
+    # The loss rose and came down to 88 % of its start: too much for ten steps in a row, not for their sum.
+    loss = np.concatenate([flat(10), flat(40, 4.0), falling(250, 2.3, 2.0)])
+    assert bool(loud(said(run(ratio, loss=loss), CODE))) is fires
 
 
 def test_ten_steps_together() -> None:
     """Adam at 0.1: 0.97, 0.48, 0.3 ... of the weights; the loss never leaves that of guessing."""
-    finding = the_only(run(lambda step: 0.97 / step, loss=flat(300, 2.33)), CODE)
+    finding = the_only(run(lambda step: 0.97 / step), CODE)
     assert finding.severity is Severity.ERROR
     assert finding.evidence["update_ratio"] == pytest.approx(0.97 * sum(1 / s for s in range(1, 11)))
     assert not said(run(lambda step: 0.97 / step, loss=falling(300, 2.3, 1.5)), CODE)
@@ -77,7 +82,8 @@ def test_two_samples_are_enough_before_a_break() -> None:
 
 
 def test_it_lasts_to_the_end_and_the_loss_hovers() -> None:
-    hovering = noisy(np.concatenate([falling(100, 15, 1), np.full(200, 1.2)]), 0.3)
+    wandering = 1.2 + 0.4 * np.sin(np.arange(200) / 8)
+    hovering = noisy(np.concatenate([falling(100, 15, 1), wandering]), 0.1)
     assert the_only(run(0.3, loss=hovering), CODE).severity is Severity.WARNING
     still_falling = noisy(15 * np.exp(-0.01 * np.arange(300)), 0.05)
     assert not loud(said(run(0.3, loss=still_falling), CODE))
@@ -119,16 +125,16 @@ def test_one_spike() -> None:
     assert not said(run([0.9 if step == AT[12] else 1e-3 for step in AT]), CODE)
 
 
-def test_too_much_noise_to_tell() -> None:
-    """A weak signal under strong noise, whose weights are small and shaken."""
-    assert not loud(said(run(0.12, loss=noisy(falling(300, 4.7, 4.0, 0.0), 0.4)), CODE))
+@pytest.mark.parametrize("noise", [0.05, 0.4])
+def test_a_weak_signal_under_strong_noise(noise: float) -> None:
+    """Its weights are small, and shaken by more than a tenth in every step, without harm."""
+    for end in (4.0, 4.65):
+        assert not loud(said(run(0.3, loss=noisy(falling(300, 4.7, end, 0.0), noise)), CODE))
 
 
 def test_a_gan() -> None:
     history = run(0.3, optimizer="generator")
-    history_of(
-        steps=300, loss=flat(300), parameters={"critic.weight": Parameter()}, optimizer="critic", into=history
-    )
+    history_of(steps=300, loss=flat(300), parameters={"critic.weight": Parameter()}, optimizer="critic", into=history)
     assert not loud(said(history, CODE))
 
 

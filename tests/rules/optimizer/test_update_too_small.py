@@ -70,17 +70,13 @@ def test_a_resumed_classifier() -> None:
 
 def test_a_fine_tune_in_the_same_run() -> None:
     history = history_of(steps=300, loss=falling(300), parameters=chain(3), optimizer="first")
-    history_of(
-        steps=300, loss=flat(300, 0.1), parameters=chain(3, ratio=1e-7), optimizer="second", into=history
-    )
+    history_of(steps=300, loss=flat(300, 0.1), parameters=chain(3, ratio=1e-7), optimizer="second", into=history)
     assert not said(history, CODE)
 
 
 def test_a_gan() -> None:
     history = run(1e-7, optimizer="generator")
-    history_of(
-        steps=300, loss=flat(300), parameters={"critic.weight": Parameter()}, optimizer="critic", into=history
-    )
+    history_of(steps=300, loss=flat(300), parameters={"critic.weight": Parameter()}, optimizer="critic", into=history)
     assert not said(history, CODE)
 
 

@@ -123,6 +123,17 @@ class Course:
         """The lowest level of any block; the start if there are no blocks."""
         return float(self.levels.min()) if len(self.levels) else self.start
 
+    @property
+    def _block_error(self) -> float:
+        """Standard error of the level of a block."""
+        return MEDIAN_ERROR * self.noise / math.sqrt(max(len(self) / max(len(self.levels), 1), 1))
+
+    @property
+    def highest(self) -> float:
+        """The highest level of any block, less what selection makes of it; the start if there are no blocks."""
+        # The highest of 20 equal blocks lies about 2 of its standard errors too high.
+        return float(self.levels.max()) - 2 * self._block_error if len(self.levels) else self.start
+
     @functools.cached_property
     def noise(self) -> float:
         """Standard deviation of one value around the curve, in the calmer half; 0 where it cannot be told."""
@@ -160,9 +171,7 @@ class Course:
         if not len(self):
             return False
         # The lowest of 20 equal blocks lies about 2 of its standard errors too low, by selection alone.
-        block = max(len(self) / max(len(self.levels), 1), 1)
-        lowest = self.lowest + 2 * MEDIAN_ERROR * self.noise / math.sqrt(block)
-        gain = self.reference - min(lowest, self.late)
+        gain = self.reference - min(self.lowest + 2 * self._block_error, self.late)
         return gain >= share * abs(self.reference) and gain > 2 * self._reference_error
 
     def surely_kept(self, share: float) -> bool:
@@ -175,6 +184,18 @@ class Course:
         """Whether the loss ends below its reference by more than its correlated noise: it learned, however little."""
         mean, error = curves.mean_and_error(self.last(0.2))
         return self.reference - mean > sigmas * error
+
+    def wanders(self) -> float:
+        """How much more the level moves, in the second half, than independent noise would move it: 1 if it does not.
+
+        It moves where the model does, from one step to the next, for better or worse; noise of the data
+        alone is independent from batch to batch. NaN for fewer than 32 values.
+        """
+        half = self.values[len(self) // 2 :]
+        spread = float(np.std(half)) if len(half) >= 16 else 0.0
+        if not spread:
+            return math.nan
+        return curves.mean_and_error(half)[1] / (spread / math.sqrt(len(half)))
 
     def keeps(self, share: float = SOME) -> bool:
         """Whether the loss is still `share` below its reference at the end."""
@@ -331,11 +352,15 @@ def _guessing_level(history: History, optimizer: str, streams: list[str]) -> flo
 
 
 def _tells(course: Course, guess: float) -> bool:
-    """Whether the course began or ended where guessing lies, so that the number of classes is probably right."""
-    began = PLAUSIBLE_START[0] * guess <= course.start <= PLAUSIBLE_START[1] * guess
+    """Whether the course began or stayed where guessing lies, so that the number of classes is probably right."""
+    if PLAUSIBLE_START[0] * guess <= course.start <= PLAUSIBLE_START[1] * guess:
+        return True
+    # Outputs that were wild at first, and came to rest where guessing lies.
     low, high = (share * guess for share in AROUND_UNINFORMED)
-    # Outputs that were wild at first, and ended where guessing lies.
-    return began or (course.start > guess and low <= course.late <= high)
+    rest = course.levels[len(course.levels) // 2 :]
+    return bool(
+        course.start > guess and len(rest) and low <= rest.min() and rest.max() <= high and curves.trend(rest) > -2
+    )
 
 
 def _outputs(history: History, optimizer: str) -> int:

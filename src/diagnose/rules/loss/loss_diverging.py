@@ -12,7 +12,7 @@ from diagnose.history import Floats, History
 from diagnose.rules._base import rule
 from diagnose.rules.loss._course import Course, courses, horizon, opponents
 from diagnose.rules.optimizer._weights import weights
-from diagnose.stats.curves import block_levels, noise, trailing_run, trend
+from diagnose.stats.curves import block_levels, noise, running_median, trailing_run, trend
 
 
 @rule("loss-diverging", needs=("loss",), explains=("loss-not-decreasing", "update-too-large"))
@@ -32,12 +32,12 @@ def loss_diverging(
 
     ## What it does
     Compares the level of the loss at the end (the median over the last tenth of the steps, or over what
-    there was before it became non-finite) with its level at the start, after
-    `min_steps` = 10 steps or more (3, if it became non-finite). It speaks if the loss
+    there was before it became non-finite) with its level at the start, after `min_steps` = 10 steps or
+    more (3, if it became non-finite). It speaks if the loss
 
-    - ends `factor` = 3 times above its start, all of its last values lying above all of its first, and
-      either became non-finite or the weights had been changed by `large_update` = 10 % of their size in
-      one step;
+    - ends `factor` = 3 times above its start, nine tenths of its last values above nine tenths of its
+      first, and either became non-finite or the weights had been changed by `large_update` = 10 % of
+      their size in one step;
     - or ends `factor_alone` = 10 times above its start and rises to the end without slowing down, with
       noise below `smooth` = 10 % of its level (`factor_sure` = 10,000 times with noise below `gamble` =
       50 %);
@@ -75,7 +75,7 @@ def loss_diverging(
                 continue
             scale = max(abs(course.start), _early_noise(course), np.finfo(float).tiny)
             rise = 1 + (course.late - course.start) / scale
-            apart = course.last(0.1).min() > course.first(0.1).max()
+            apart = np.quantile(course.last(0.1), 0.1) > np.quantile(course.first(0.1), 0.9)
             steadily = math.inf if contested else _disturbance(course)
             if rise >= factor and apart and (broke or jolted):
                 limit = factor
@@ -88,7 +88,7 @@ def loss_diverging(
             else:
                 continue
             # Rising before anything large happened means going in the wrong direction.
-            climbs = trend(course.values[course.steps <= (jolts[0] if jolted else math.inf)]) > 2
+            climbs = trend(course.values[course.steps <= (jolts[0] if jolted else math.inf)]) > 3
             yield _finding(history, course, rise, limit, jolted=jolted, climbs=climbs)
 
 
@@ -98,7 +98,7 @@ def _early_noise(course: Course) -> float:
 
 
 def _disturbance(course: Course) -> float:
-    """Noise, as a share of its level, of a loss that moves away from its start to the very end, no slower than before.
+    """Noise, as a share of its level, of a loss that moves away from its start to the end, no slower than before.
 
     Inf if it does not do that. Exponential growth is not noise: it is a straight line on the logarithmic
     scale.
@@ -125,7 +125,8 @@ def _finding(history: History, course: Course, rise: float, limit: float, *, jol
     down = course.late < course.start
     scale = abs(course.late - course.start) / (rise - 1)
     # It began where the loss left its start for good; what is said above is said of the end.
-    left = (course.start - course.values if down else course.values - course.start) > 0.25 * scale
+    smoothed = running_median(course.values)
+    left = (course.start - smoothed if down else smoothed - course.start) > 0.25 * scale
     began = 0 if climbs or down else min(trailing_run(left), len(course) - 1)
     evidence: dict[str, Evidence] = {
         "loss_at_start": course.start,

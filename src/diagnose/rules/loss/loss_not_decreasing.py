@@ -17,7 +17,7 @@ from diagnose.rules.loss._course import (
     opponents,
     warming_up,
 )
-from diagnose.stats.curves import fall, trend
+from diagnose.stats.curves import fall, mean_and_error, trend
 
 
 @rule("loss-not-decreasing", needs=("loss",), overall=True)
@@ -78,8 +78,8 @@ def _still_guessing(course: Course, guessing: float) -> bool | None:
     """Whether the loss is still that of a model without knowledge; None if the loss function does not tell."""
     if course.uninformed is None:
         return None
-    change = fall(course.first(0.2), course.last(0.2))
-    return change.after + 2 * change.error >= guessing * course.reference
+    level, error = mean_and_error(course.last(0.2))
+    return level + 2 * error >= guessing * course.reference
 
 
 def _flat(course: Course, limit: float, rise: float) -> bool:

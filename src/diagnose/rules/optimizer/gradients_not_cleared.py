@@ -18,7 +18,8 @@ def gradients_not_cleared(history: History, *, share: float = 0.1, at_least: int
 
     ## What it does
     Counts the optimizer steps whose gradients contain those that an earlier step had used already. It
-    speaks if there are `at_least` = 3 of them and they are `share` = 10 % or more of all steps.
+    speaks if there are `at_least` = 3 of them and they are `share` = 10 % or more of the steps that the
+    watch followed.
     ## Why it matters
     `backward()` adds to what is in `.grad`. Without clearing, step n follows the sum of n gradients:
     directions of long ago are followed again and again, and the step grows with the length of the run.
@@ -39,20 +40,21 @@ def gradients_not_cleared(history: History, *, share: float = 0.1, at_least: int
     """
     for optimizer, facts in history.optimizers.items():
         stale = history.count("stale-gradients", optimizer)
-        steps = facts.steps - facts.closures
+        steps = facts.followed - facts.closures
         if stale < at_least or steps <= 0 or stale < share * steps:
             continue
         when = [event.step for event in history.events("stale-gradients", optimizer)]
         yield Finding(
             "gradients-not-cleared",
             Severity.ERROR,
-            f"{stale} of {steps} steps of {optimizer} used gradients again that an earlier step had used already",
+            f"{stale} of the {steps} steps of {optimizer} that were looked at used gradients again that an earlier "
+            "step had used already",
             Location(file=facts.file, line=facts.line),
             min(when),
             max(when),
             {
                 "stale_steps": stale,
-                "steps": steps,
+                "steps_followed": steps,
                 "share": stale / steps,
                 "limit": share,
                 "optimizer": optimizer,

@@ -19,7 +19,7 @@ def step_without_backward(history: History, *, share: float = 0.1, at_least: int
 
     ## What it does
     Counts the optimizer steps that found no gradient which the step before had not used. It speaks if
-    there are `at_least` = 3 of them and they are `share` = 10 % or more of all steps.
+    there are `at_least` = 3 of them and they are `share` = 10 % or more of the steps that the watch followed.
     ## Why it matters
     Such a step does nothing, or it repeats the last one blindly: momentum and Adam's averages go on
     counting, weight decay goes on shrinking, the scheduler goes on. If no step finds a gradient, the
@@ -38,7 +38,7 @@ def step_without_backward(history: History, *, share: float = 0.1, at_least: int
     any_gradient = any(facts.gradients for facts in history.parameters.values())
     for optimizer, facts in history.optimizers.items():
         empty = history.count("no-new-gradient", optimizer)
-        steps = facts.steps - facts.closures
+        steps = facts.followed - facts.closures
         if empty < at_least or steps <= 0 or empty < share * steps:
             continue
         never = not any(history.parameters[name].gradients for name in stepped_by(history, optimizer))
@@ -48,14 +48,14 @@ def step_without_backward(history: History, *, share: float = 0.1, at_least: int
         yield Finding(
             "step-without-backward",
             Severity.ERROR,
-            f"{empty} of {steps} steps of {optimizer} found no new gradient"
+            f"{empty} of the {steps} steps of {optimizer} that were looked at found no new gradient"
             + ("; no backward pass ever reached it" if never else ""),
             Location(file=facts.file, line=facts.line),
             min(when),
             max(when),
             {
                 "steps_without_gradient": empty,
-                "steps": steps,
+                "steps_followed": steps,
                 "share": empty / steps,
                 "limit": share,
                 "backwards": facts.backwards,

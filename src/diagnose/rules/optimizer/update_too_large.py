@@ -13,6 +13,7 @@ from diagnose.findings import Finding, Location, Severity
 from diagnose.history import Floats, History
 from diagnose.rules._base import rule
 from diagnose.rules.loss._course import (
+    JUMP,
     SOME,
     Course,
     already_trained,
@@ -38,8 +39,10 @@ def update_too_large(
     patience: int = 10,
     overwriting: float = 1.0,
     unlearned: float = 0.8,
+    raised: float = 1.2,
     jump: float = 1.5,
     recovered: float = 0.1,
+    restless: float = 2.0,
 ) -> Iterator[Finding]:
     """The optimizer changes the weights by a large share of their own size, and training suffers.
 
@@ -51,13 +54,17 @@ def update_too_large(
       something became non-finite; or 10 times that in the sum of 10 steps;
     - `overwriting` = 1 in a single step: that step was as large as what it changed.
 
-    It speaks only if the loss shows harm: it became non-finite, or, at the end of the run,
+    It speaks only if the loss shows harm. It became non-finite; or the updates raised it (to `jump` = 1.5
+    times its start right after them, or to `raised` = 1.2 times in a twentieth of the run), or it is known
+    to be that of guessing (ln K), and it is sure that, at the end,
 
-    - after a step as large as the weights: kept more than half of its start, or had jumped to `jump` =
-      1.5 times its start and kept more than `recovered` = 10 % (without harm, there is an `info`);
-    - after 10 large steps in a row: kept more than `unlearned` = 80 % of its start; if they last to the
-      end of the run, it is enough for a `warning` that the loss no longer falls;
-    - after 10 steps that are large together: is not below its start at all, within its noise.
+    - after a step as large as the weights, more than half of the start is left (after a jump, more than
+      `recovered` = 10 %; without harm, there is an `info`);
+    - after 10 large steps in a row, more than `unlearned` = 80 %;
+    - after 10 steps that are large together, more than 90 %, and nothing at all was learned.
+
+    Large steps to the end of the run get a `warning` if the loss no longer falls and its level wanders
+    `restless` = 2 times more than independent noise would make it.
     ## Why it matters
     Gradient descent trusts a straight line. After a step of 10 % of the weights that line no longer
     holds: the step overshoots, the initialisation is lost, ReLU units are thrown to where they never
@@ -70,7 +77,8 @@ def update_too_large(
     ## Limits
     Weights that start at zero or far below the usual initialisation (smaller than 0.1 / sqrt(fan-in))
     count only once they have grown to that size, biases, scales and embeddings not at all. A ratio above
-    the limit while the loss falls is not a fault: small networks stand it. Needs a loss.
+    the limit while the loss falls is not a fault: small networks stand it. Nor is it one where it merely
+    shakes the small weights of a weak signal under strong noise. Needs a loss.
     ## Source
     Goodfellow, Bengio & Courville, *Deep Learning*, sec. 11.5: the update of a minibatch should be about
     1 % of the parameter. CS231n course notes, "Ratio of weights:updates": about 1e-3. The limit of 0.1
@@ -90,16 +98,11 @@ def update_too_large(
         found = burst or persistent or together
         if found is None:
             continue
-        if until < math.inf:
+        if until < math.inf or _harmed(history, course, found, raised, jump, unlearned, recovered):
             yield _finding(own, course, found, Severity.ERROR)
-        elif burst and _after_burst(history, course, burst, jump, recovered):
-            yield _finding(own, course, burst, Severity.ERROR)
-        elif persistent and _kept(history, optimizer, unlearned):
-            yield _finding(own, course, persistent, Severity.ERROR)
-        elif together and _kept(history, optimizer, 1 - SOME) and not _gained(history, optimizer):
-            yield _finding(own, course, together, Severity.ERROR)
-        elif persistent and persistent.last == own.steps[-1] and not _falling(history, optimizer):
-            yield _finding(own, course, persistent, Severity.WARNING)
+        elif persistent and persistent.last == own.steps[-1] and course.wanders() >= restless:
+            if not _falling(history, optimizer):
+                yield _finding(own, course, persistent, Severity.WARNING)
         elif burst:
             yield _finding(own, course, burst, Severity.INFO)
 
@@ -153,12 +156,28 @@ def _together(own: Weights, ratio: Floats, limit: float, patience: int) -> _Stre
     return None
 
 
-def _after_burst(history: History, course: Course, burst: _Stretch, jump: float, recovered: float) -> bool:
-    """Whether the loss shows harm from a step as large as the weights."""
-    if _kept(history, course.optimizer, 0.5):
+def _harmed(
+    history: History,
+    course: Course,
+    found: _Stretch,
+    raised: float,
+    jump: float,
+    unlearned: float,
+    recovered: float,
+) -> bool:
+    """Whether the loss shows what the updates did: it is left high, and they have raised it or it only guesses."""
+    if opponents(history, course.optimizer):
+        return False
+    peak = _peak(course, found)
+    jumped = peak >= jump * course.start and peak > course.start + JUMP * course.noise
+    if found.how == "burst" and jumped and _kept(history, course.optimizer, recovered):
         return True
-    jumped = _peak(course, burst) >= jump * course.start
-    return jumped and _kept(history, course.optimizer, recovered)
+    gained = _gained(history, course.optimizer)
+    guesses = course.uninformed is not None and not gained
+    if not (jumped or guesses or course.highest >= raised * course.start):
+        return False
+    share = {"burst": 0.5, "persistent": unlearned, "together": 1 - SOME}[found.how]
+    return _kept(history, course.optimizer, share) and not (found.how == "together" and gained)
 
 
 def _falling(history: History, optimizer: str) -> bool:
@@ -172,11 +191,8 @@ def _falling(history: History, optimizer: str) -> bool:
 
 
 def _kept(history: History, optimizer: str, share: float) -> bool:
-    """Whether it is sure that all losses of the optimizer end above `share` of what they are without learning.
-
-    False where the loss cannot tell, because another optimizer plays against this one.
-    """
-    return not opponents(history, optimizer) and all(
+    """Whether it is sure that all losses of the optimizer end above `share` of what they are without learning."""
+    return all(
         course.surely_kept(share) if course.anchored else not course.fell() for course in courses(history, optimizer)
     )
 
