@@ -201,8 +201,9 @@ def spread(ratios: list[float]) -> str:
     return f"{statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})"
 
 
-def measure(name: str, rounds: int) -> None:
-    task, runs = TASKS[name], variants()
+def measure(name: str, rounds: int, only: str) -> None:
+    task = TASKS[name]
+    runs = {n: variant for n, variant in variants().items() if n == "plain" or only in n}
     names = list(runs)
     cpu: dict[str, list[float]] = {n: [] for n in names}
     wall: dict[str, list[float]] = {n: [] for n in names}
@@ -228,11 +229,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", default="", metavar="TEXT", help="only variants with TEXT in their names")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, 1 thread; median (min-max) over rounds")
     for name in options.models:
-        measure(name, options.rounds)
+        measure(name, options.rounds, options.only)
 
 
 if __name__ == "__main__":

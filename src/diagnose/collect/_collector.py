@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -13,6 +13,10 @@ from diagnose.collect.callsite import CallSite
 from diagnose.collect.forward import ActivationCall, CallKey
 from diagnose.collect.inventory import Inventory
 from diagnose.history import History
+
+
+THOROUGH_TURNS: Final = 12
+THOROUGH_EVERY: Final = 4
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Shared:
     Attributes:
         step_of: for each optimizer name, how many steps it has made.
         turn: number of the current sample; rotates windows and bounded samples.
+        gradients_are_finite: whether all gradients of the current step were, as far as read.
         layer_scopes: names of the activations seen so far.
         histogram: takes (tag, step, values on the host), or None where nobody draws histograms now.
     """
@@ -63,8 +68,14 @@ class Shared:
     inventory: Inventory
     step_of: dict[str, int]
     turn: int = 0
+    gradients_are_finite: bool = True
     layer_scopes: dict[CallKey, str] = field(default_factory=dict)
     histogram: Callable[[str, int, Tensor], None] | None = None
+
+    @property
+    def is_thorough(self) -> bool:
+        """Whether this sample takes in what changes slowly, too: the first ones do, then every fourth."""
+        return self.turn <= THOROUGH_TURNS or self.turn % THOROUGH_EVERY == 0
 
 
 class Collector:

@@ -1,14 +1,14 @@
 """Activations: per layer and per unit, from bounded samples; dead units confirmed by exact maxima.
 
-On a sampled step each activation's input is sampled (at most 16,384 elements: whole rows of units, of
+On a sampled step each activation's input is sampled (at most 8,192 elements: whole rows of units, of
 some examples and positions); the output is recomputed from the sample on the host, elementwise. Over
-the last WINDOW samples a unit that was active for no sampled example is *silent*: a suspicion. Where a tenth
+the last 8 to 16 samples a unit that was active for no sampled example is *silent*: a suspicion. Where a tenth
 of a layer is silent, whole batches are read too: an exact maximum per unit over all examples and
 positions. Only units that stay below it over EXACT_WINDOW whole batches are reported as dead.
 
 Errors of the estimates, for R sampled rows: a share s has standard error sqrt(s (1 - s) / (R C)) at
 best, sqrt(s (1 - s) / R) if all units move together; an RMS is good to about 1 / sqrt(2 R).
-Memory: O(units) per layer, WINDOW + EXACT_WINDOW bits and one float each.
+Memory: O(units) per layer: eight floats and EXACT_WINDOW bits each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch.optim import Optimizer
 
 from diagnose.collect._collector import Collector, Shared, Step
 from diagnose.collect.forward import ActivationCall, CallKey
-from diagnose.collect.parameters import foreach_norms
+from diagnose.collect.parameters import foreach_norms, zero_shares
 from diagnose.collect.reading import Unseen, readable, sample_rows, to_floats, to_host
 from diagnose.history import LayerFacts, Quantity
 from diagnose.stats.activation import ACTIVATIONS, ACTIVE_SLOPE, SATURATED_SLOPE, entropy_share
@@ -34,7 +34,48 @@ WINDOW: Final = 16
 EXACT_WINDOW: Final = 8
 SUSPECT_SHARE: Final = 0.1
 _CALLS_PER_INTERVAL: Final = 4
-_OUTPUT_ELEMENTS: Final = 4096
+_SAMPLE_ELEMENTS: Final = 8192
+_OUTPUT_ELEMENTS: Final = 2048
+_OUTPUTS_PER_SAMPLE: Final = 8
+
+
+class UnitWindow:
+    """Per-unit maxima and sums over the latest samples: over WINDOW / 2 to WINDOW of them.
+
+    Kept as a full block and the one being filled, so that a sample costs one operation however long the
+    window is. Memory: four rows of C floats.
+    """
+
+    def __init__(self) -> None:
+        self._full: tuple[int, Tensor, Tensor] | None = None
+        self._filling: tuple[int, Tensor, Tensor] | None = None
+        self._samples = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows (examples and positions) in the window."""
+        return sum(block[0] for block in (self._full, self._filling) if block is not None)
+
+    def add(self, rows: int, values: Tensor) -> None:
+        """Adds one sample of `rows` rows: a value for each unit, shape (C,)."""
+        if self._samples == WINDOW // 2:
+            self._full, self._filling, self._samples = self._filling, None, 0
+        self._samples += 1
+        if self._filling is None:
+            self._filling = rows, values, values
+        else:
+            count, highest, total = self._filling
+            self._filling = count + rows, torch.maximum(highest, values), total + values
+
+    def maximum(self) -> Tensor:
+        """The largest value of each unit in the window, shape (C,)."""
+        assert self._filling is not None
+        return self._filling[1] if self._full is None else torch.maximum(self._full[1], self._filling[1])
+
+    def total(self) -> Tensor:
+        """The sum of each unit's values in the window, shape (C,)."""
+        assert self._filling is not None
+        return self._filling[2] if self._full is None else self._full[2] + self._filling[2]
 
 
 @dataclass
@@ -44,16 +85,16 @@ class _Layer:
     scope: str
     kind: str
     facts: LayerFacts
-    active: deque[tuple[int, Tensor]] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    slopes: deque[tuple[int, Tensor]] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    active: UnitWindow = field(default_factory=UnitWindow)
+    slopes: UnitWindow = field(default_factory=UnitWindow)
     exact: deque[tuple[int, Tensor]] = field(default_factory=lambda: deque(maxlen=EXACT_WINDOW))
     suspect: bool = False
     calls: int = 0
 
     def forget(self) -> None:
         """Starts the windows anew, as when the number of units changes."""
-        for window in (self.active, self.slopes, self.exact):
-            window.clear()
+        self.active, self.slopes = UnitWindow(), UnitWindow()
+        self.exact.clear()
 
 
 @dataclass
@@ -92,7 +133,7 @@ class ActivationCollector(Collector):
             return
         pre = call.pre
         with Unseen():
-            rows = sample_rows(pre, call.unit_dim, turn=self.shared.turn)
+            rows = sample_rows(pre, call.unit_dim, turn=self.shared.turn, elements=_SAMPLE_ELEMENTS)
             maxima = None
             if layer.suspect and pre.dim() > 1:
                 others = [d for d in range(pre.dim()) if d != call.unit_dim % pre.dim()]
@@ -148,31 +189,20 @@ class ActivationCollector(Collector):
             self.history.record(quantity, step.number, row, clock=step.name)
 
     def _statistics(self, layer: _Layer, samples: list[_Sample], pre: Tensor, step: Step) -> dict[Quantity, float]:
-        call = samples[-1].call
-        post = call.function(pre)
         low, high = torch.aminmax(pre)
-        values = dict(
-            zip(
-                ("mean", "rms", "min", "max", "out_rms"),
-                to_floats([pre.mean(), _rms(pre), low, high, _rms(post)]),
-                strict=True,
-            )
-        )
-        found: dict[Quantity, float] = {
-            "pre_mean": values["mean"],
-            "pre_rms": values["rms"],
-            "pre_min": values["min"],
-            "pre_max": values["max"],
-            "out_rms": values["out_rms"],
-        }
-        finite = values["out_rms"] - values["out_rms"] == 0.0
-        found["nonfinite_share"] = 0.0 if finite else _nonfinite_share(post)
+        mean, rms, lowest, highest = to_floats([pre.mean(), _rms(pre), low, high])
+        found: dict[Quantity, float] = {"pre_mean": mean, "pre_rms": rms, "pre_min": lowest, "pre_max": highest}
+        finite = rms - rms == 0.0
+        if self.shared.is_thorough or not finite or self.shared.histogram is not None:
+            post = samples[-1].call.function(pre)
+            found["out_rms"] = float(_rms(post))
+            found["nonfinite_share"] = 0.0 if finite else _nonfinite_share(post)
+            if self.shared.histogram is not None and finite:
+                self.shared.histogram(f"activations/{layer.scope} (pre)", step.number, pre)
+                self.shared.histogram(f"activations/{layer.scope} (post)", step.number, post)
         if not finite:
             layer.forget()
             return found
-        if self.shared.histogram is not None:
-            self.shared.histogram(f"activations/{layer.scope} (pre)", step.number, pre)
-            self.shared.histogram(f"activations/{layer.scope} (post)", step.number, post)
         if layer.kind == "softmax":
             found["entropy_share"] = entropy_share(pre)
             return found
@@ -187,9 +217,9 @@ class ActivationCollector(Collector):
         slopes = shape.slope(pre) if layer.kind != "relu" else None  # a ReLU's is its activity
         found: dict[Quantity, float] = {}
         if shape.floor is not None:
-            layer.active.append((len(pre), pre.amax(dim=0) > shape.floor))
+            layer.active.add(len(pre), pre.amax(dim=0))
             found["active_share"] = int(torch.count_nonzero(pre > shape.floor)) / pre.numel()
-            silent = ~_any_of(layer.active)
+            silent = layer.active.maximum() <= shape.floor
             found["silent_share"] = int(torch.count_nonzero(silent)) / len(silent)
             layer.suspect = found["silent_share"] >= SUSPECT_SHARE
             self._confirm(layer, samples, found)
@@ -197,10 +227,10 @@ class ActivationCollector(Collector):
             found["active_share"] = int(torch.count_nonzero(slopes >= ACTIVE_SLOPE)) / pre.numel()
         found["slope_mean"] = float(slopes.mean()) if slopes is not None else found["active_share"]
         if shape.bounded and slopes is not None:
-            layer.slopes.append((len(pre), slopes.mean(dim=0)))
-            unit_slopes = torch.stack([mean for _, mean in layer.slopes]).mean(dim=0)
-            found["saturated_share"] = int(torch.count_nonzero(unit_slopes < SATURATED_SLOPE)) / len(unit_slopes)
-            layer.facts.examples = sum(rows for rows, _ in layer.slopes)
+            layer.slopes.add(len(pre), slopes.sum(dim=0))
+            saturated = layer.slopes.total() < SATURATED_SLOPE * layer.slopes.rows
+            found["saturated_share"] = int(torch.count_nonzero(saturated)) / len(saturated)
+            layer.facts.examples = layer.slopes.rows
         return found
 
     def _confirm(self, layer: _Layer, samples: list[_Sample], found: dict[Quantity, float]) -> None:
@@ -241,6 +271,8 @@ class ActivationCollector(Collector):
 class OutputCollector(Collector):
     """What layers put out and the gradient that comes back: "out_rms", "nonfinite_share", "output_grad_*".
 
+    Of a deep model, eight layers per sample, in turn.
+
     Gradients are seen by pre-hooks of autograd nodes, not by hooks of tensors: those would be pickled with
     the user's tensors, and full-backward hooks of modules break in-place operations.
     """
@@ -249,6 +281,7 @@ class OutputCollector(Collector):
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
+        self._places: dict[str, int] = {}
         self._outputs: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
         self._handles: list[Any] = []
@@ -262,7 +295,7 @@ class OutputCollector(Collector):
         tensor = output[0] if isinstance(output, tuple | list) and output else output
         name = self.inventory.module_name(module)
         scope = name or type(module).__name__.lower()
-        if name is None or scope in self._outputs or not readable(tensor):
+        if name is None or scope in self._outputs or not self._is_its_turn(scope) or not readable(tensor):
             return
         kind = type(module).__name__.lower()
         if scope not in self.history.layers:
@@ -273,8 +306,14 @@ class OutputCollector(Collector):
 
     def activation_ends(self, call: ActivationCall, output: Tensor) -> None:
         scope = self.shared.layer_scopes.get(call.key)
-        if scope is not None and readable(output):
+        if scope is not None and self._is_its_turn(scope) and readable(output):
             self._watch_gradient(scope, output)
+
+    def _is_its_turn(self, scope: str) -> bool:
+        """At most _OUTPUTS_PER_SAMPLE layers are looked at in one sample, after the first; they take turns."""
+        place = self._places.setdefault(scope, len(self._places))
+        groups = -(-len(self._places) // _OUTPUTS_PER_SAMPLE)
+        return self.shared.turn == 1 or place % groups == self.shared.turn % groups
 
     def _watch_gradient(self, scope: str, tensor: Tensor) -> None:
         node, index = tensor.grad_fn, tensor.output_nr
@@ -295,7 +334,7 @@ class OutputCollector(Collector):
             out = to_host(list(self._outputs.values()))
             back = to_host(list(self._gradients.values()))
             norms = to_floats(foreach_norms([*out, *back]))
-            zeros = [1.0 - int(torch.count_nonzero(sample)) / sample.numel() for sample in back]
+            zeros = zero_shares(back)
             rms = [norm / math.sqrt(sample.numel()) for norm, sample in zip(norms, (*out, *back), strict=True)]
             bad = [0.0 if math.isfinite(r) else _nonfinite_share(sample) for r, sample in zip(rms, out, strict=False)]
         rows: tuple[tuple[Quantity, Iterable[str], list[float]], ...] = (

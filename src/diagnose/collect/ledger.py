@@ -27,7 +27,7 @@ class _Memory:
 
 
 class LedgerCollector(Collector):
-    """Keeps ParameterFacts up to date on sampled steps.
+    """Keeps ParameterFacts up to date on thorough samples.
 
     "Never changed" is exact: the version counter has not moved and the window is bit for bit the same; or, where
     the counter has moved (an optimizer added zero), a full copy compares equal. Copies are made of suspects
@@ -45,15 +45,20 @@ class LedgerCollector(Collector):
 
     def interval_begins(self, stepped: Optimizer | None, follows: bool) -> None:
         self._ran.clear()
-        with Unseen():
-            self._take_in()
+        if self.shared.is_thorough:
+            with Unseen():
+                self._take_in()
 
     def module_ran(self, module: nn.Module, output: Any, order: int) -> None:
+        if not self.shared.is_thorough:
+            return
         name = self.inventory.module_name(module)
         if name is not None:
             self._ran.setdefault(name, order)
 
     def step_begins(self, step: Step) -> None:
+        if not self.shared.is_thorough:
+            return
         if self.inventory.stale():
             self.inventory.refresh()
         with Unseen():
@@ -61,6 +66,8 @@ class LedgerCollector(Collector):
         self._count(step)
 
     def step_ends(self, step: Step) -> None:
+        if not self.shared.is_thorough:
+            return
         if step.closure:
             self._count(step)
         with Unseen():

@@ -88,8 +88,14 @@ class NonFiniteCollector(Collector):
             self._note(self._origin_of(loss.tensor, loss.value))
 
     def step_begins(self, step: Step) -> None:
-        # Not when it is clipped, but when it is used: GradScaler skips a step with such a norm, and all is well.
-        if self._found:
+        self._look_at_gradients()
+
+    def step_ends(self, step: Step) -> None:
+        self._look_at_gradients()  # with a closure, they are only there now
+
+    def _look_at_gradients(self) -> None:
+        """Once a step really uses them: GradScaler skips a step with an overflow, and all is well."""
+        if self._found or self.shared.gradients_are_finite:
             return
         with Unseen():
             bad = self._not_finite(lambda p: p.grad)

@@ -100,7 +100,9 @@ def sample_rows(tensor: Tensor, unit_dim: int, *, turn: int, elements: int = SAM
             wanted = max(1, wanted // take)
         units_last = units_last[tuple(index)]
     rows = units_last.reshape(-1, units)
-    return rows.to(torch.float32, copy=True)
+    # A selection has been copied already, if it was not one stretch of memory.
+    is_view = rows.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
+    return rows.to(torch.float32, copy=is_view)
 
 
 def flat_window(tensor: Tensor, *, turn: int, elements: int = SAMPLE_ELEMENTS) -> Tensor:

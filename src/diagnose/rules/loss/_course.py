@@ -47,6 +47,10 @@ loss is a sum over the batch, or was scaled, or the model is trained already: th
 AROUND_UNINFORMED: Final = (0.97, 1.1)
 """Where the loss of a classifier ends that only guesses: unequal classes lower it, noise of the outputs raises it."""
 
+GUESSING: Final = 0.99
+"""Share of ln K from which on a classifier guesses: less than 1 %, three standard errors of a typical run of some
+hundred steps, is no knowledge of the inputs. A signal that is worth learning gains more."""
+
 _CROSS_ENTROPY: Final = ("NllLoss",)
 _BINARY: Final = ("BinaryCrossEntropy",)
 
@@ -135,11 +139,17 @@ class Course:
         return float(self.levels.max()) - 2 * self._block_error if len(self.levels) else self.start
 
     @functools.cached_property
-    def noise(self) -> float:
-        """Standard deviation of one value around the curve, in the calmer half; 0 where it cannot be told."""
+    def _calmer_half(self) -> tuple[float, float]:
+        """Noise and level of the half of the curve that is calmer; (0, 0) where the noise cannot be told."""
         middle = len(self) // 2
         halves = (self.values[:middle], self.values[middle:]) if middle > 2 else (self.values,)
-        return min((n for n in map(curves.noise, halves) if math.isfinite(n)), default=0.0)
+        known = [(curves.noise(half), float(np.median(half))) for half in halves if len(half) > 2]
+        return min(known, default=(0.0, 0.0))
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of one value around the curve, in the calmer half; 0 where it cannot be told."""
+        return self._calmer_half[0]
 
     @property
     def reference(self) -> float:
@@ -160,11 +170,16 @@ class Course:
         return self.late / self.reference if self.anchored else math.nan
 
     @property
+    def start_error(self) -> float:
+        """Standard error of the start. Noise mostly grows with the loss: at a lower start it was lower too."""
+        noise, level = self._calmer_half
+        at_start = noise * min(1.0, abs(self.start / level)) if level else noise
+        return MEDIAN_ERROR * at_start / math.sqrt(len(self._opening)) if len(self) else 0.0
+
+    @property
     def _reference_error(self) -> float:
         """Standard error of the reference: none where it is ln K."""
-        if not len(self) or (self.uninformed is not None and self.uninformed <= self.start):
-            return 0.0
-        return MEDIAN_ERROR * self.noise / math.sqrt(len(self._opening))
+        return 0.0 if self.uninformed is not None and self.uninformed <= self.start else self.start_error
 
     def fell(self, share: float = SOME) -> bool:
         """Whether the loss was ever `share` below its reference, and by more than noise explains."""
@@ -184,6 +199,13 @@ class Course:
         """Whether the loss ends below its reference by more than its correlated noise: it learned, however little."""
         mean, error = curves.mean_and_error(self.last(0.2))
         return self.reference - mean > sigmas * error
+
+    def guesses(self, share: float = GUESSING) -> bool | None:
+        """Whether the loss is, within its noise, still that of a model without knowledge; None if that is not known."""
+        if self.uninformed is None:
+            return None
+        mean, error = curves.mean_and_error(self.last(0.2))
+        return mean + 2 * error >= share * self.reference
 
     def wanders(self) -> float:
         """How much more the level moves, in the second half, than independent noise would move it: 1 if it does not.

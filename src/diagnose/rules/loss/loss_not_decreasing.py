@@ -10,6 +10,7 @@ from diagnose.findings import Evidence, Finding, Location, Severity
 from diagnose.history import History
 from diagnose.rules._base import rule
 from diagnose.rules.loss._course import (
+    GUESSING,
     SOME,
     Course,
     already_trained,
@@ -17,7 +18,7 @@ from diagnose.rules.loss._course import (
     opponents,
     warming_up,
 )
-from diagnose.stats.curves import fall, mean_and_error, trend
+from diagnose.stats.curves import fall, trend
 
 
 @rule("loss-not-decreasing", needs=("loss",), overall=True)
@@ -26,7 +27,7 @@ def loss_not_decreasing(
     *,
     limit: float = 0.05,
     min_steps: int = 100,
-    guessing: float = 0.99,
+    guessing: float = GUESSING,
     rise: float = 1.5,
 ) -> Iterator[Finding]:
     """The loss is where it was at the start: nothing is being learned.
@@ -67,19 +68,11 @@ def loss_not_decreasing(
         for course in found[:1]:
             if len(course) < min_steps or not course.anchored:
                 continue
-            guesses = _still_guessing(course, guessing)
+            guesses = course.guesses(guessing)
             if guesses is False or already_trained(history, course):
                 continue
             if guesses or _flat(course, limit, rise):
                 yield _finding(history, course, limit, guessing, guesses=bool(guesses))
-
-
-def _still_guessing(course: Course, guessing: float) -> bool | None:
-    """Whether the loss is still that of a model without knowledge; None if the loss function does not tell."""
-    if course.uninformed is None:
-        return None
-    level, error = mean_and_error(course.last(0.2))
-    return level + 2 * error >= guessing * course.reference
 
 
 def _flat(course: Course, limit: float, rise: float) -> bool:

@@ -168,16 +168,17 @@ def _harmed(
     """Whether the loss shows what the updates did: it is left high, and they have raised it or it only guesses."""
     if opponents(history, course.optimizer):
         return False
-    peak = _peak(course, found)
-    jumped = peak >= jump * course.start and peak > course.start + JUMP * course.noise
+    peak, before = _peak(course, found), min(course.start, float(course.values[0]))
+    jumped = peak >= jump * before and peak > before + JUMP * course.noise
     if found.how == "burst" and jumped and _kept(history, course.optimizer, recovered):
         return True
-    gained = _gained(history, course.optimizer)
-    guesses = course.uninformed is not None and not gained
-    if not (jumped or guesses or course.highest >= raised * course.start):
+    guesses = bool(course.guesses())
+    higher = course.highest >= raised * (course.start + 2 * course.start_error)
+    if not (jumped or guesses or higher):
         return False
     share = {"burst": 0.5, "persistent": unlearned, "together": 1 - SOME}[found.how]
-    return _kept(history, course.optimizer, share) and not (found.how == "together" and gained)
+    learned = found.how == "together" and not guesses and _gained(history, course.optimizer)
+    return _kept(history, course.optimizer, share) and not learned
 
 
 def _falling(history: History, optimizer: str) -> bool:
@@ -206,8 +207,8 @@ def _gained(history: History, optimizer: str) -> bool:
 
 
 def _peak(course: Course, stretch: _Stretch) -> float:
-    """The highest of the losses that came right after the large updates."""
-    after = course.values[(course.steps > stretch.first) & (course.steps <= stretch.last + 3)]
+    """The highest of the ten losses that came right after the large updates began."""
+    after = course.values[(course.steps > stretch.first) & (course.steps <= stretch.first + 10)]
     return float(after.max()) if len(after) else -math.inf
 
 
