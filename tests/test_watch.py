@@ -149,8 +149,8 @@ def test_a_custom_schedule() -> None:
         def spent(self, **_: Any) -> None:
             pass
 
-        def alarm(self, step: int) -> None:
-            pass
+        def alarm(self, step: int) -> bool:
+            return False
 
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

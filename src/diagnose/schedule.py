@@ -42,8 +42,8 @@ class Schedule(Protocol):
         """Told when a sampled step has ended: our own seconds and wall seconds since the watch began."""
         ...
 
-    def alarm(self, step: int) -> None:
-        """An always-on signal jumped at `step`: look closely soon."""
+    def alarm(self, step: int) -> bool:
+        """An always-on signal jumped after `step`; whether `next_after` is to be asked anew because of it."""
         ...
 
 
@@ -56,8 +56,8 @@ class EveryStep:
     def spent(self, *, own_s: float, wall_s: float, step: int) -> None:
         pass
 
-    def alarm(self, step: int) -> None:
-        pass
+    def alarm(self, step: int) -> bool:
+        return False
 
 
 class SeededSteps:
@@ -78,8 +78,8 @@ class SeededSteps:
     def spent(self, *, own_s: float, wall_s: float, step: int) -> None:
         pass
 
-    def alarm(self, step: int) -> None:
-        pass
+    def alarm(self, step: int) -> bool:
+        return False
 
 
 class BudgetSteps:
@@ -137,7 +137,9 @@ class BudgetSteps:
                 self._charged_s += delta_s
         self._own_s, self._wall_s, self._step = own_s, wall_s, step
 
-    def alarm(self, step: int) -> None:
-        if step - self._last_alarm >= ALARM_SPACING:
-            self._last_alarm = step
-            self._alarmed_until = step + ALARM_STEPS
+    def alarm(self, step: int) -> bool:
+        if step - self._last_alarm < ALARM_SPACING:
+            return False
+        self._last_alarm = step
+        self._alarmed_until = step + ALARM_STEPS
+        return True

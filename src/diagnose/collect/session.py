@@ -319,17 +319,19 @@ class Session:
 
     def _watch_level(self, key: _Place, loss: Loss, value: float) -> None:
         """A loss that jumps far outside of its own recent spread, or is not finite, is looked into."""
+        finite = value - value == 0.0
         mean, spread = self._level.get(key, (value, 0.0))
         distance = abs(value - mean)
-        if distance <= _JUMP * spread or not spread:
-            if distance - distance == 0.0:
-                self._level[key] = _MEMORY * mean + (1 - _MEMORY) * value, _MEMORY * spread + (1 - _MEMORY) * distance
+        if finite:
+            self._level[key] = _MEMORY * mean + (1 - _MEMORY) * value, _MEMORY * spread + (1 - _MEMORY) * distance
+            if distance <= _JUMP * spread or not spread:
                 return
-        if not self._sampled:
-            if value - value != 0.0:
-                with self._ours():
-                    self._tell_one(NonFiniteCollector, "backward_begins", loss)
-            self.schedule.alarm(self._total)
+        if self._sampled:
+            return
+        if not finite:
+            with self._ours():
+                self._tell_one(NonFiniteCollector, "backward_begins", loss)
+        if self.schedule.alarm(self._total):
             self._wake_at = min(self._wake_at, self.schedule.next_after(self._total))
 
     def step_ends(self, optimizer: Optimizer) -> None:

@@ -12,6 +12,8 @@ from diagnose.stats.curves import theil_sen
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_LAYERS_FITTED = 64
+
 
 def bulk(values: Floats, sizes: Floats) -> Floats:
     """What the bulk of the elements reaches: in each row, the largest value that half of them have or exceed.
@@ -88,4 +90,6 @@ def decades_lost(values: Floats) -> float:
     ranks = np.flatnonzero(np.isfinite(values) & (values > 0))
     if len(ranks) < 3:
         return math.nan
-    return theil_sen(ranks, np.log10(values[ranks])) * float(len(values) - 1)
+    # All pairs of a thousand layers are half a million; the line through 64 of them is the same.
+    some = ranks[np.linspace(0, len(ranks) - 1, min(len(ranks), _LAYERS_FITTED)).round().astype(np.int64)]
+    return theil_sen(some, np.log10(values[some])) * float(len(values) - 1)

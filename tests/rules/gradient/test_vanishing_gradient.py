@@ -76,7 +76,9 @@ def test_an_initialisation_that_is_much_too_small() -> None:
 
 def test_a_little_learned_by_the_last_layer_does_not_excuse_a_frozen_network() -> None:
     assert said(run(fading(1.0), loss=falling(300, 2.3, 1.8)), CODE)
-    assert not said(run(fading(1.0), loss=falling(300, 2.3, 0.8)), CODE)
+    assert said(run(fading(1.0), loss=falling(300, 2.3, 0.5)), CODE)
+    assert not said(run(fading(1.0), loss=falling(300, 2.3, 0.1)), CODE)
+    assert not said(run(fading(0.6), loss=falling(300, 2.3, 1.8)), CODE)
 
 
 # -- healthy look-alikes ------------------------------------------------------------------------------

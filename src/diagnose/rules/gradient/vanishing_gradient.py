@@ -23,7 +23,8 @@ from diagnose.rules.loss._course import (
 from diagnose.rules.optimizer._weights import Weights, weights
 from diagnose.stats.ratios import decades_lost, path_length
 
-HALF: Final = 0.5
+MOST: Final = 0.9
+"""What the last layers can learn alone: the mean of the targets can be nine tenths of a squared error."""
 
 MOST_IN_ONE: Final = 0.6
 """Four sigmoid layers lose at most half of the whole in one step: the last layer has no sigmoid after it."""
@@ -48,18 +49,18 @@ def vanishing_gradient(
     """The gradient fades on its way to the first layers, and the network does not learn.
 
     ## What it does
-    Divides the rms of each weight's gradient by the rms of the weight, and fits a robust line through
-    the logarithms along the order of execution, in each sampled step. It speaks if, in at least `share`
-    = 80 % of the samples, the line loses `decades` = 3 powers of ten from the last layer to the first,
-    or `decades_if_frozen` = 2 where all updates of the run together moved the first third of the layers
-    by less than `frozen` = 1 % of their size and the last third ten times as far; and if the loss has
-    not come a tenth below its start in `min_steps` = 20 steps or more. If it has, but not to half, the
+    Divides the rms of each weight's gradient by the rms of the weight, and fits a robust line through the
+    logarithms along the order of execution, in each sampled step. It speaks if, in at least `share` = 80 %
+    of the samples, the line loses `decades` = 3 powers of ten from the last layer to the first, or
+    `decades_if_frozen` = 2 where all updates of the run together moved the first third of the layers by
+    less than `frozen` = 1 % of their size and the last third ten times as far; and if the loss has not
+    come a tenth below its start in `min_steps` = 20 steps or more. If it has, but not down to a tenth, the
     line must lose 4 powers of ten and the first third move by less than 0.1 %.
 
     It also speaks if the gradient is next to nothing in most layers, as after an initialisation that is
-    much too small: |gradient| * |weight| / loss of the bulk of the weights is below `weakest` = 1e-6 in
-    as many samples, and the first third of the layers does not move. Needs at least `min_layers` = 4
-    weights.
+    much too small: |gradient| * |weight| / loss of the bulk of the weights is below `weakest` = 1e-6 in as
+    many samples, and the first third of the layers does not move. Needs a chain of at least
+    `min_layers` = 4 weights.
     ## Why it matters
     Backpropagation multiplies by one Jacobian per layer. Where each of them shrinks (a sigmoid by 4 at
     least), the first layers get next to nothing: they stay at their random initialisation, and pass on
@@ -69,7 +70,7 @@ def vanishing_gradient(
     `xavier_uniform_` for tanh), put a normalisation layer after each linear one, or add residual
     connections. For recurrent networks: LSTM or GRU, shorter sequences.
     ## Limits
-    It says nothing if the loss falls to half: with Adam, small gradients may still move their layers.
+    It says nothing if the loss falls to a tenth: with Adam, small gradients may still move their layers.
     Embeddings do not count, and neither do layers whose gradient is exactly zero. It looks at the
     longest chain of layers that take in what the one before puts out, so that it cannot judge layers
     with a fused or a gated projection, nor a gradient that fades over time inside a recurrent layer.
@@ -87,7 +88,7 @@ def vanishing_gradient(
         layers = _layers(own, history)
         if len(layers) < min_layers or course is None or len(course) < min_steps:
             continue
-        if learned(history, optimizer, HALF) is not False or already_trained(history, course):
+        if learned(history, optimizer, MOST) is not False or already_trained(history, course):
             continue
         if warming_up(history, optimizer):
             continue

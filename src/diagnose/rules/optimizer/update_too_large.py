@@ -41,6 +41,7 @@ def update_too_large(
     unlearned: float = 0.8,
     raised: float = 1.2,
     jump: float = 1.5,
+    explosion: float = 10.0,
     recovered: float = 0.1,
     restless: float = 2.0,
 ) -> Iterator[Finding]:
@@ -59,12 +60,14 @@ def update_too_large(
     to be that of guessing (ln K), and it is sure that, at the end,
 
     - after a step as large as the weights, more than half of the start is left (after a jump, more than
-      `recovered` = 10 %; without harm, there is an `info`);
+      `recovered` = 10 %);
     - after 10 large steps in a row, more than `unlearned` = 80 %;
     - after 10 steps that are large together, more than 90 %, and nothing at all was learned.
 
-    Large steps to the end of the run get a `warning` if the loss no longer falls and its level wanders
-    `restless` = 2 times more than independent noise would make it.
+    Otherwise there is a `warning` if a step as large as the weights made the loss jump to `explosion` = 10
+    times its start; or if the loss no longer falls and its level wanders `restless` = 2 times more than
+    independent noise would make it, after such a jump or with large steps to the end of the run. A step as
+    large as the weights that did no harm gets an `info`.
     ## Why it matters
     Gradient descent trusts a straight line. After a step of 10 % of the weights that line no longer
     holds: the step overshoots, the initialisation is lost, ReLU units are thrown to where they never
@@ -98,13 +101,20 @@ def update_too_large(
         found = burst or persistent or together
         if found is None:
             continue
-        if until < math.inf or _harmed(history, course, found, raised, jump, unlearned, recovered):
+        jumped = _jump(course, found)
+        hovers = course.wanders() >= restless and not _falling(history, optimizer)
+        lasts = persistent is not None and persistent.last == own.steps[-1]
+        if until < math.inf:
             yield _finding(own, course, found, Severity.ERROR)
-        elif persistent and persistent.last == own.steps[-1] and course.wanders() >= restless:
-            if not _falling(history, optimizer):
-                yield _finding(own, course, persistent, Severity.WARNING)
+        elif opponents(history, optimizer):
+            continue
+        elif _left_high(history, course, found, jumped, raised, jump, unlearned, recovered):
+            yield _finding(own, course, found, Severity.ERROR)
+        elif persistent and lasts and hovers:
+            yield _finding(own, course, persistent, Severity.WARNING)
         elif burst:
-            yield _finding(own, course, burst, Severity.INFO)
+            harmed = jumped >= explosion or (jumped >= jump and hovers)
+            yield _finding(own, course, burst, Severity.WARNING if harmed else Severity.INFO)
 
 
 @dataclass(frozen=True)
@@ -156,25 +166,22 @@ def _together(own: Weights, ratio: Floats, limit: float, patience: int) -> _Stre
     return None
 
 
-def _harmed(
+def _left_high(
     history: History,
     course: Course,
     found: _Stretch,
+    jumped: float,
     raised: float,
     jump: float,
     unlearned: float,
     recovered: float,
 ) -> bool:
-    """Whether the loss shows what the updates did: it is left high, and they have raised it or it only guesses."""
-    if opponents(history, course.optimizer):
-        return False
-    peak, before = _peak(course, found), min(course.start, float(course.values[0]))
-    jumped = peak >= jump * before and peak > before + JUMP * course.noise
-    if found.how == "burst" and jumped and _kept(history, course.optimizer, recovered):
+    """Whether it is sure that too much of the loss is left, and it is known to guess or the updates raised it."""
+    if found.how == "burst" and jumped >= jump and _kept(history, course.optimizer, recovered):
         return True
     guesses = bool(course.guesses())
-    higher = course.highest >= raised * (course.start + 2 * course.start_error)
-    if not (jumped or guesses or higher):
+    higher = course.anchored and course.highest >= raised * (course.start + 2 * course.start_error)
+    if not (jumped >= jump or guesses or higher):
         return False
     share = {"burst": 0.5, "persistent": unlearned, "together": 1 - SOME}[found.how]
     learned = found.how == "together" and not guesses and _gained(history, course.optimizer)
@@ -206,10 +213,13 @@ def _gained(history: History, optimizer: str) -> bool:
     )
 
 
-def _peak(course: Course, stretch: _Stretch) -> float:
-    """The highest of the ten losses that came right after the large updates began."""
-    after = course.values[(course.steps > stretch.first) & (course.steps <= stretch.first + 10)]
-    return float(after.max()) if len(after) else -math.inf
+def _jump(course: Course, found: _Stretch) -> float:
+    """How many times its start the loss reached in the ten steps after the large updates began; 0 if that is noise."""
+    after = course.values[(course.steps > found.first) & (course.steps <= found.first + 10)]
+    before = min(course.start, float(course.values[0]))
+    if not course.anchored or before <= 0 or not len(after) or after.max() <= before + JUMP * course.noise:
+        return 0.0
+    return float(after.max() / before)
 
 
 def _finding(own: Weights, course: Course, found: _Stretch, severity: Severity) -> Finding:
