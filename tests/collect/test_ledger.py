@@ -122,3 +122,19 @@ def test_names_inside_of_wrappers() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     history = trained(model, [optimizer])
     assert "body.weight" in history.parameters
+
+
+def test_a_head_replaced_in_the_middle_begins_a_new_record() -> None:
+    model = Two()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with diagnose.watch(schedule="every", summary=False) as watch:
+        for step in range(20):
+            if step == 5:
+                model.head = nn.Linear(6, 2)
+            optimizer.zero_grad()
+            model(torch.randn(8, 4)).square().mean().backward()
+            optimizer.step()
+    facts = watch.history.parameters
+    assert (facts["head.weight"].changed, facts["head.weight"].optimizers) == (False, ())
+    assert facts["head.weight"].first_step == 5
+    assert facts["body.weight"].changed is True

@@ -201,7 +201,6 @@ def lbfgs() -> History:
         parameters=chain(2, ratio=lambda step: 2.0 if step == 1 else 0.1),
         closures=30,
         optimizer_type="LBFGS",
-        events=[("stale-gradients", step, {}) for step in range(2, 31)],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -38,6 +39,7 @@ class LedgerCollector(Collector):
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
+        self._references: dict[str, weakref.ref[Tensor]] = {}
         self._memories: dict[str, _Memory] = {}
         self._changed: set[str] = set()
         self._ran: dict[str, int] = {}
@@ -81,8 +83,13 @@ class LedgerCollector(Collector):
     def _take_in(self) -> None:
         """Notes parameters that are new, or new under their name."""
         for name, parameter in self.inventory.parameters():
-            if name in self.history.parameters:
+            known = self._references.get(name)
+            if known is not None and known() is parameter:
                 continue
+            # New, or new under its name: a head that was replaced begins a record of its own.
+            self._references[name] = weakref.ref(parameter)
+            self._changed.discard(name)
+            self._memories.pop(name, None)
             module, module_type = self.inventory.owner(name)
             self.history.parameters[name] = ParameterFacts(
                 shape=tuple(parameter.shape),

@@ -56,5 +56,6 @@ def test_the_change_from_one_loop_to_the_next() -> None:
     assert not said(run([50, 51], steps=100), CODE)
 
 
-def test_lbfgs() -> None:
-    assert not said(run(range(2, 101), closures=100), CODE)
+def test_a_closure_that_does_not_clear() -> None:
+    assert said(run(range(2, 101), closures=100), CODE)
+    assert not said(run([], closures=100), CODE)

@@ -56,8 +56,9 @@ def test_an_optimizer_whose_turn_has_not_come() -> None:
     assert not said(history, CODE)
 
 
-def test_closures() -> None:
-    assert not said(run(range(1, 101), closures=100), CODE)
+def test_a_closure_without_backward() -> None:
+    assert said(run(range(1, 101), closures=100), CODE)
+    assert not said(run([], closures=100), CODE)
 
 
 def test_a_single_step_too_many() -> None:

@@ -29,8 +29,8 @@ def gradients_not_cleared(history: History, *, share: float = 0.1, at_least: int
     Call `optimizer.zero_grad()` once per optimizer step, before `backward()`. To accumulate gradients
     over several batches on purpose, put both `step()` and `zero_grad()` behind the same `if`.
     ## Limits
-    Accumulation is not meant: gradients that no step has used yet may add up as long as they like. Steps
-    with a closure (LBFGS) are left out. Up to two such steps in a run are passed over, as at the change
+    Accumulation is not meant: gradients that no step has used yet may add up as long as they like. A step
+    with a closure (LBFGS) is judged by the gradients that it ends with. Up to two such steps in a run are passed over, as at the change
     from one loop to the next.
     ## Source
     PyTorch documentation, `torch.optim.Optimizer.zero_grad`. Both numbers are judgement: a single
@@ -40,7 +40,7 @@ def gradients_not_cleared(history: History, *, share: float = 0.1, at_least: int
     """
     for optimizer, facts in history.optimizers.items():
         stale = history.count("stale-gradients", optimizer)
-        steps = facts.followed - facts.closures
+        steps = facts.followed
         if stale < at_least or steps <= 0 or stale < share * steps:
             continue
         when = [event.step for event in history.events("stale-gradients", optimizer)]

@@ -28,7 +28,7 @@ def step_without_backward(history: History, *, share: float = 0.1, at_least: int
     Call `loss.backward()` before each `optimizer.step()`, and `zero_grad()` before `backward()`, never
     between the two. Call `step()` once per backward pass.
     ## Limits
-    Steps with a closure compute their own gradients and are left out. An optimizer whose parameters
+    A step with a closure (LBFGS) is judged when it ends, by what the closure has computed. An optimizer whose parameters
     never got a gradient while others did holds the wrong parameters, or frozen ones:
     `parameter-not-updated` tells that case.
     ## Source
@@ -38,7 +38,7 @@ def step_without_backward(history: History, *, share: float = 0.1, at_least: int
     any_gradient = any(facts.gradients for facts in history.parameters.values())
     for optimizer, facts in history.optimizers.items():
         empty = history.count("no-new-gradient", optimizer)
-        steps = facts.followed - facts.closures
+        steps = facts.followed
         if empty < at_least or steps <= 0 or empty < share * steps:
             continue
         never = not any(history.parameters[name].gradients for name in stepped_by(history, optimizer))

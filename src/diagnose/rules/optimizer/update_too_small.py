@@ -65,7 +65,8 @@ def update_too_small(
             continue
         if learned(history, optimizer, improvement) is not False or already_trained(history, course):
             continue
-        if warming_up(history, optimizer) or _decayed(history, optimizer):
+        # A warm-up that lasts as long as the run is no excuse once the run has ended.
+        if (warming_up(history, optimizer) and not history.run.ending) or _decayed(history, optimizer):
             continue
         bulk = own.bulk(own.ratios)
         usable = np.isfinite(bulk)
