@@ -83,5 +83,13 @@ def test_seeded_steps_are_the_same_everywhere(seed: int) -> None:
     assert 40 <= len(one) <= 90
 
 
+def test_a_new_phase_is_looked_at_closely_but_not_for_ever() -> None:
+    schedule = BudgetSteps(0.001)
+    simulate(schedule, 1000, step_s=1e-4, cost_s=1e-3)
+    assert schedule.restart(1000)
+    assert [schedule.next_after(step) for step in range(1000, 1007)] == list(range(1001, 1008))
+    assert not schedule.restart(1010)
+
+
 def test_every_step() -> None:
     assert all(EveryStep().next_after(step) == step + 1 for step in range(100))

@@ -152,6 +152,9 @@ def test_a_custom_schedule() -> None:
         def alarm(self, step: int) -> bool:
             return False
 
+        def restart(self, step: int) -> bool:
+            return False
+
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with diagnose.watch(model, optimizer, schedule=Third(), summary=False) as watch:

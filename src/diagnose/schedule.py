@@ -46,6 +46,10 @@ class Schedule(Protocol):
         """An always-on signal jumped after `step`; whether `next_after` is to be asked anew because of it."""
         ...
 
+    def restart(self, step: int) -> bool:
+        """A new phase of training began after `step`, as with a new optimizer; returns as `alarm` does."""
+        ...
+
 
 class EveryStep:
     """Samples every step. Uses no clock: for tests, and to see everything."""
@@ -57,6 +61,9 @@ class EveryStep:
         pass
 
     def alarm(self, step: int) -> bool:
+        return False
+
+    def restart(self, step: int) -> bool:
         return False
 
 
@@ -79,6 +86,9 @@ class SeededSteps:
         pass
 
     def alarm(self, step: int) -> bool:
+        return False
+
+    def restart(self, step: int) -> bool:
         return False
 
 
@@ -104,15 +114,17 @@ class BudgetSteps:
         self._allowed_s = 0.0
         self._on_allowance = False
         self._cost_s = 0.0
+        self._origin = 0
         self._alarmed_until = 0
         self._last_alarm = -ALARM_SPACING
 
     def next_after(self, step: int) -> int:
         self._in_a_row += 1
-        if step < DENSE_STEPS or step < self._alarmed_until or self._in_a_row < self.companions:
+        age = step - self._origin
+        if age < DENSE_STEPS or step < self._alarmed_until or self._in_a_row < self.companions:
             return step + 1
         self._in_a_row = 0
-        by_growth = step + max(1, math.ceil(step * GROWTH))
+        by_growth = step + max(1, math.ceil(age * GROWTH))
         by_budget = self._affordable_after(step)
         self._on_allowance = by_growth < by_budget and self._allowed_s + self.companions * self._cost_s <= ALLOWANCE_S
         return by_growth if self._on_allowance else by_budget
@@ -142,4 +154,12 @@ class BudgetSteps:
             return False
         self._last_alarm = step
         self._alarmed_until = step + ALARM_STEPS
+        return True
+
+    def restart(self, step: int) -> bool:
+        # A program that makes a new optimizer every few steps is not to be watched more closely for it.
+        dense_s = DENSE_STEPS * self._cost_s
+        if step - self._origin < 4 * DENSE_STEPS or self._allowed_s + dense_s > ALLOWANCE_S / 2:
+            return False
+        self._origin, self._on_allowance = step, True
         return True

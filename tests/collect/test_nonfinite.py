@@ -80,6 +80,9 @@ def test_a_gradient_that_only_the_next_loss_betrays() -> None:
         def alarm(self, step: int) -> bool:
             return False
 
+        def restart(self, step: int) -> bool:
+            return False
+
     event = first_event(loss_of, steps=20, schedule=Never())
     assert (event.step, event.detail["what"]) == (17, "parameter")
     assert event.detail["operation"] == "sqrt"

@@ -58,6 +58,7 @@ class Shared:
 
     Attributes:
         step_of: for each optimizer name, how many steps it has made.
+        thorough_until: the last of the thorough samples in a row, at the start and in a new phase of training.
         turn: number of the current sample; rotates windows and bounded samples.
         gradients_are_finite: whether all gradients of the current step were, as far as read.
         layer_scopes: names of the activations seen so far.
@@ -68,6 +69,7 @@ class Shared:
     inventory: Inventory
     step_of: dict[str, int]
     turn: int = 0
+    thorough_until: int = THOROUGH_TURNS
     gradients_are_finite: bool = True
     layer_scopes: dict[CallKey, str] = field(default_factory=dict)
     histogram: Callable[[str, int, Tensor], None] | None = None
@@ -75,7 +77,7 @@ class Shared:
     @property
     def is_thorough(self) -> bool:
         """Whether this sample takes in what changes slowly, too: the first ones do, then every fourth."""
-        return self.turn <= THOROUGH_TURNS or self.turn % THOROUGH_EVERY == 0
+        return self.turn <= self.thorough_until or self.turn % THOROUGH_EVERY == 0
 
 
 class Collector:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from diagnose.collect import _board
-from diagnose.collect._collector import Collector, Loss, Shared, Step
+from diagnose.collect._collector import THOROUGH_TURNS, Collector, Loss, Shared, Step
 from diagnose.collect.activations import ActivationCollector, OutputCollector
 from diagnose.collect.callsite import CallSite, call_site
 from diagnose.collect.evaluation import EvaluationCollector
@@ -351,6 +351,8 @@ class Session:
             if optimizer in self._inner or not self.inventory.discovers_optimizers:
                 return
             self._wake_at = self._total + 1  # a new one: its next interval is looked at
+            if self.schedule.restart(self._total):
+                self.shared.thorough_until = self.shared.turn + THOROUGH_TURNS
         with self._ours():
             while self._stepping:
                 running, step = self._stepping.pop()
