@@ -43,7 +43,7 @@ Quantity = Literal[
     "param_rms",
     "grad_rms",
     "grad_max",
-    # Scope: a parameter. Over a window of at most 16,384 elements that rotates from sample to sample.
+    # Scope: a parameter. Over a window of at most 4,096 elements that rotates from sample to sample.
     "grad_zero_share",
     "grad_nonfinite_share",
     "update_rms",

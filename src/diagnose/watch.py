@@ -40,6 +40,10 @@ SNAPSHOT_SHARE: Final = 0.003
 SNAPSHOT_AT_MOST_S: Final = 15.0
 """Share of the time that snapshots may take: a large model's are further apart, up to so many seconds."""
 
+EVENTS_AFTER_S: Final = 60.0
+"""Importing tensorboard takes half a second: a run that has lasted a minute does not feel it, a shorter one
+writes its events at the end."""
+
 LIVE_S: Final = 0.5
 """Time between two looks at the status line."""
 
@@ -137,7 +141,7 @@ class Watch:
         self._histograms: list[tuple[str, int, Histogram]] = []
         self._live: LiveLine | None = None
         self._process = os.getpid()
-        self._next_snapshot_s = 0.0
+        self._begun_s = self._next_snapshot_s = 0.0
         self._storage_failed = False
         self.enabled = os.environ.get("DIAGNOSE", "") != "0"
         self.directory = directory
@@ -176,7 +180,8 @@ class Watch:
                     "torch": str(torch.__version__),
                 }
                 self._history.run.command = " ".join(sys.argv)
-                self._next_snapshot_s = time.perf_counter() + SNAPSHOT_S
+                self._begun_s = time.perf_counter()
+                self._next_snapshot_s = self._begun_s + SNAPSHOT_S
         return self
 
     def stop(self, *, ending: str = "finished") -> None:
@@ -290,8 +295,9 @@ class Watch:
             self._store(None)
             wait_s = (time.perf_counter() - now_s) / SNAPSHOT_SHARE
             self._next_snapshot_s = now_s + min(max(wait_s, SNAPSHOT_S), SNAPSHOT_AT_MOST_S)
-            with self._late_imports():  # the first time, tensorboard
-                self._write_events()
+            if "torch.utils.tensorboard" in sys.modules or now_s >= self._begun_s + EVENTS_AFTER_S:
+                with self._late_imports():
+                    self._write_events()
         return min(self._next_snapshot_s, now_s + LIVE_S) if self._live is not None else self._next_snapshot_s
 
     def _store(self, diagnosis: Diagnosis | None) -> None:

@@ -1,9 +1,9 @@
 """Parameters, their gradients and their updates, on sampled steps.
 
 Norms are exact, over whole tensors, in a few kernel launches (`torch._foreach_norm`). Updates are the true change
-that the optimizer's step made, whatever the optimizer, over a window of at most 16,384 elements per tensor
+that the optimizer's step made, whatever the optimizer, over a window of at most 4,096 elements per tensor
 that walks through it from sample to sample: for a tensor of n elements the RMS of one window has a relative
-standard error of about sqrt((k - 1) / (4 * 16384)) for updates of kurtosis k. One host read per step.
+standard error of about sqrt((k - 1) / (4 * 4096)) for updates of kurtosis k. One host read per step.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from typing import Final, TypeGuard
 import torch
 from torch import Tensor
 
-SAMPLE_ELEMENTS: Final = 16_384
-"""Elements of a bounded sample of an activation, and of a window of a parameter."""
+SAMPLE_ELEMENTS: Final = 4096
+"""Elements of a window of a parameter, and of a bounded sample where nothing else is asked for."""
 
 _PLAIN: Final = frozenset({Tensor, torch.nn.Parameter})
 

@@ -3,6 +3,19 @@
 A rule is a function `history -> findings`, declared with `@rule`. Its docstring is its page: the first line
 says the fault, the sections are those of SECTIONS. Its keyword arguments are its thresholds, which
 `[tool.diagnose.rules.CODE]` may set. It reads the history and touches nothing else.
+
+What explains what. A finding that merely follows from another is shown under that one:
+
+- *Symptoms* say that training fails, not why: `loss-not-decreasing`, `loss-diverging`, and `update-too-small`,
+  which also follows from everything that leaves no gradient. They go under every fault that brings them about.
+- *Faults* are measured where they happen, and stay beside one another even where one may have led to the other
+  (`update-too-large`, `exploding-gradient`, `dead-units`, `saturated-units`, `nan-or-inf` in one run that blew
+  up): each is a fact with its own place and remedy, and which came first is for the reader to see from the steps.
+- Exceptions, where it is beyond doubt: gradients that pile up explain updates and gradients that are too large;
+  without backward, nothing is updated; below dead or saturated units, gradients vanish, and so they do after
+  updates that threw the units there; a loss that had been climbing before has made the updates large.
+
+A cause cannot have begun after its symptom. Only what is said of the run as a whole (`overall`) has no beginning.
 """
 
 from __future__ import annotations

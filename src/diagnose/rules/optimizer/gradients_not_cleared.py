@@ -29,9 +29,9 @@ def gradients_not_cleared(history: History, *, share: float = 0.1, at_least: int
     Call `optimizer.zero_grad()` once per optimizer step, before `backward()`. To accumulate gradients
     over several batches on purpose, put both `step()` and `zero_grad()` behind the same `if`.
     ## Limits
-    Accumulation is not meant: gradients that no step has used yet may add up as long as they like. A step
-    with a closure (LBFGS) is judged by the gradients that it ends with. Up to two such steps in a run are passed over, as at the change
-    from one loop to the next.
+    Accumulation is not meant: gradients that no step has used yet may add up as long as they like. A
+    step with a closure (LBFGS) is judged by the gradients that it ends with. Up to two such steps in a
+    run are passed over, as at the change from one loop to the next.
     ## Source
     PyTorch documentation, `torch.optim.Optimizer.zero_grad`. Both numbers are judgement: a single
     missing `zero_grad` in a loop spoils all its steps, the mildest form that is stepped and cleared at

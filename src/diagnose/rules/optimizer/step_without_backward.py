@@ -19,7 +19,8 @@ def step_without_backward(history: History, *, share: float = 0.1, at_least: int
 
     ## What it does
     Counts the optimizer steps that found no gradient which the step before had not used. It speaks if
-    there are `at_least` = 3 of them and they are `share` = 10 % or more of the steps that the watch followed.
+    there are `at_least` = 3 of them and they are `share` = 10 % or more of the steps that the watch
+    followed.
     ## Why it matters
     Such a step does nothing, or it repeats the last one blindly: momentum and Adam's averages go on
     counting, weight decay goes on shrinking, the scheduler goes on. If no step finds a gradient, the
@@ -28,8 +29,8 @@ def step_without_backward(history: History, *, share: float = 0.1, at_least: int
     Call `loss.backward()` before each `optimizer.step()`, and `zero_grad()` before `backward()`, never
     between the two. Call `step()` once per backward pass.
     ## Limits
-    A step with a closure (LBFGS) is judged when it ends, by what the closure has computed. An optimizer whose parameters
-    never got a gradient while others did holds the wrong parameters, or frozen ones:
+    A step with a closure (LBFGS) is judged when it ends, by what the closure has computed. An optimizer
+    whose parameters never got a gradient while others did holds the wrong parameters, or frozen ones:
     `parameter-not-updated` tells that case.
     ## Source
     PyTorch documentation, "Optimizing model parameters". Both numbers are judgement, as in
