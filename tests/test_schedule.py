@@ -45,10 +45,9 @@ def test_the_budget_is_kept(step_s: float, cost_s: float, budget: float) -> None
 @given(step_s=st.floats(1e-4, 0.1))
 def test_a_short_run_is_seen_from_start_to_end(step_s: float) -> None:
     sampled, _, _ = simulate(BudgetSteps(0.02), 500, step_s=step_s, cost_s=2e-3)
-    assert len(sampled) >= 30
-    assert sampled[-1] >= 400
-    gaps = [b - a for a, b in itertools.pairwise(sampled)]
-    assert max(gaps) <= 0.2 * 500
+    assert len(sampled) >= 20
+    for before, after in itertools.pairwise([*sampled, 500]):
+        assert after - before <= UNSEEN * before + 2
 
 
 def test_long_steps_leave_room_for_many_samples() -> None:

@@ -14,8 +14,9 @@ DENSE_STEPS: Final = 8
 """The first steps are all sampled: most faults show at once, and users look at short runs first."""
 
 GROWTH: Final = 1 / 8
-"""After that a step is due when the run has grown by this share since the last sample, whatever the budget
-says and as long as the allowance lasts: a run of 10^n steps gets about 20 n samples, so a short one is seen
+UNSEEN: Final = 1 / 2
+"""Where the budget would leave a run unseen until it has grown by UNSEEN, it is sampled whenever it has grown by
+GROWTH instead, as long as the allowance lasts: a run of 10^n steps gets about 20 n samples, so a short one is seen
 from start to end and none is flooded."""
 
 ALLOWANCE_S: Final = 1.0
@@ -124,10 +125,10 @@ class BudgetSteps:
         if age < DENSE_STEPS or step < self._alarmed_until or self._in_a_row < self.companions:
             return step + 1
         self._in_a_row = 0
-        by_growth = step + max(1, math.ceil(age * GROWTH))
         by_budget = self._affordable_after(step)
-        self._on_allowance = by_growth < by_budget and self._allowed_s + self.companions * self._cost_s <= ALLOWANCE_S
-        return by_growth if self._on_allowance else by_budget
+        is_allowed = self._allowed_s + self.companions * self._cost_s <= ALLOWANCE_S
+        self._on_allowance = is_allowed and by_budget - step > age * UNSEEN
+        return step + max(1, math.ceil(age * GROWTH)) if self._on_allowance else by_budget
 
     def _affordable_after(self, step: int) -> int:
         """The step by which the run will have earned the next sample; at the latest when it has doubled."""

@@ -14,7 +14,6 @@ from diagnose.collect.forward import ActivationCall, CallKey
 from diagnose.collect.inventory import Inventory
 from diagnose.history import History
 
-
 THOROUGH_TURNS: Final = 12
 THOROUGH_EVERY: Final = 4
 

@@ -9,7 +9,7 @@ the parameters tell how far from the loss it got.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 import torch
