@@ -7,14 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diagnose.schedule import (
-    ALLOWANCE_S,
-    DENSE_STEPS,
-    BudgetSteps,
-    EveryStep,
-    Schedule,
-    SeededSteps,
-)
+from diagnose.schedule import ALLOWANCE_S, DENSE_STEPS, UNSEEN, BudgetSteps, EveryStep, Schedule, SeededSteps
 
 
 def simulate(schedule: Schedule, steps: int, *, step_s: float, cost_s: float) -> tuple[list[int], float, float]:
