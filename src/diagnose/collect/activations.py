@@ -36,7 +36,7 @@ SUSPECT_SHARE: Final = 0.1
 _CALLS_PER_INTERVAL: Final = 4
 _SAMPLE_ELEMENTS: Final = 8192
 _OUTPUT_ELEMENTS: Final = 2048
-_OUTPUTS_PER_SAMPLE: Final = 8
+_OUTPUTS_PER_SAMPLE: Final = 4
 
 
 class UnitWindow:
@@ -214,7 +214,9 @@ class ActivationCollector(Collector):
         if layer.facts.units != pre.shape[1]:
             layer.forget()
             layer.facts.units = pre.shape[1]
-        slopes = shape.slope(pre) if layer.kind != "relu" else None  # a ReLU's is its activity
+        # A ReLU's slope is its activity; a GELU's is only asked for now and then.
+        wanted = shape.bounded or shape.floor is None or (layer.kind != "relu" and self.shared.is_thorough)
+        slopes = shape.slope(pre) if wanted else None
         found: dict[Quantity, float] = {}
         if shape.floor is not None:
             layer.active.add(len(pre), pre.amax(dim=0))
@@ -225,7 +227,10 @@ class ActivationCollector(Collector):
             self._confirm(layer, samples, found)
         elif slopes is not None:
             found["active_share"] = int(torch.count_nonzero(slopes >= ACTIVE_SLOPE)) / pre.numel()
-        found["slope_mean"] = float(slopes.mean()) if slopes is not None else found["active_share"]
+        if slopes is not None:
+            found["slope_mean"] = float(slopes.mean())
+        elif layer.kind == "relu":
+            found["slope_mean"] = found["active_share"]
         if shape.bounded and slopes is not None:
             layer.slopes.add(len(pre), slopes.sum(dim=0))
             saturated = layer.slopes.total() < SATURATED_SLOPE * layer.slopes.rows
@@ -271,7 +276,7 @@ class ActivationCollector(Collector):
 class OutputCollector(Collector):
     """What layers put out and the gradient that comes back: "out_rms", "nonfinite_share", "output_grad_*".
 
-    Of a deep model, eight layers per sample, in turn.
+    Of a deep model, four layers per sample, in turn.
 
     Gradients are seen by pre-hooks of autograd nodes, not by hooks of tensors: those would be pickled with
     the user's tensors, and full-backward hooks of modules break in-place operations.

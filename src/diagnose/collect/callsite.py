@@ -27,14 +27,27 @@ class CallSite(NamedTuple):
     line: int
 
 
-# 0 torch or ours, 1 a library, 2 the user's own code. Code objects are few and live as long as their module.
-_origins: dict[CodeType, int] = {}
+# Hashing a code object hashes its constants and its bytecode; its address is as good while we keep it alive.
+# Code objects are few and live as long as their module.
+_alive: dict[int, CodeType] = {}
+
+
+def code_id(code: CodeType) -> int:
+    """A cheap key that stands for a code object for as long as the process lives."""
+    key = id(code)
+    if key not in _alive:
+        _alive[key] = code
+    return key
+
+
+# 0 torch or ours, 1 a library, 2 the user's own code.
+_origins: dict[int, int] = {}
 
 
 def _origin(code: CodeType) -> int:
-    origin = _origins.get(code)
+    origin = _origins.get(id(code))
     if origin is None:
-        origin = _origins[code] = _origin_of_file(code.co_filename) if code.co_name not in _INTERPOSED else 0
+        origin = _origins[code_id(code)] = _origin_of_file(code.co_filename) if code.co_name not in _INTERPOSED else 0
     return origin
 
 

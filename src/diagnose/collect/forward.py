@@ -19,7 +19,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import CodeType, FrameType, FunctionType
+from types import FrameType, FunctionType
 from typing import Any, Final, Protocol
 
 import torch
@@ -33,7 +33,7 @@ from torch.nn.modules.module import (
 from torch.overrides import TorchFunctionMode, handle_torch_function
 from torch.utils._device import DeviceContext
 
-from diagnose.collect.callsite import user_frame
+from diagnose.collect.callsite import code_id, user_frame
 from diagnose.collect.reading import undisturbed
 
 # Private, and typed as such.
@@ -110,11 +110,15 @@ _LOSSES: Final = frozenset(
 
 @dataclass(frozen=True)
 class CallKey:
-    """Identity of a layer: the same call in the same module, however often it runs."""
+    """Identity of a layer: the same call in the same module, however often it runs.
+
+    Attributes:
+        code, instruction: the user's call, as `code_id` and the offset in its bytecode.
+    """
 
     module: str
     kind: str
-    code: CodeType | None
+    code: int
     instruction: int
 
 
@@ -191,7 +195,7 @@ def _standing_in(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     return func(*args, **kwargs)
 
 
-_stand_ins: dict[tuple[CodeType, int], Callable[..., Any]] = {}
+_stand_ins: dict[tuple[int, int], Callable[..., Any]] = {}
 
 
 def _caller_of(frame: FrameType) -> Callable[..., Any]:
@@ -202,14 +206,14 @@ def _caller_of(frame: FrameType) -> Callable[..., Any]:
     """
     if frame.f_code is handle_torch_function.__code__ and frame.f_back is not None and frame.f_back.f_back is not None:
         frame = frame.f_back.f_back
-    stand_in = _stand_ins.get((frame.f_code, frame.f_lineno))
+    stand_in = _stand_ins.get((id(frame.f_code), frame.f_lineno))
     if stand_in is None:
         code = _standing_in.__code__.replace(
             co_filename=frame.f_code.co_filename,
             co_firstlineno=frame.f_lineno - 1,
         )
         stand_in = FunctionType(code, frame.f_globals, STAND_IN)
-        _stand_ins[frame.f_code, frame.f_lineno] = stand_in
+        _stand_ins[code_id(frame.f_code), frame.f_lineno] = stand_in
     return stand_in
 
 
@@ -361,7 +365,7 @@ class ForwardTap:
         frame = user_frame()
         module = self.listener.module_name(innermost) if innermost is not None else ""
         code = frame.f_code if frame else None
-        key = CallKey(module, kind, code, frame.f_lasti if frame else 0)
+        key = CallKey(module, kind, code_id(code) if code else 0, frame.f_lasti if frame else 0)
         if kind == "hardtanh" and _argument(args, kwargs, 1, "min_val", -1.0) == 0:
             kind = "relu6"
         unit_dim = self._unit_dim if pre.dim() > 2 or self._unit_dim == -1 else 1

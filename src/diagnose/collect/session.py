@@ -17,7 +17,7 @@ import time
 import traceback
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from types import CodeType, TracebackType
+from types import TracebackType
 from typing import Any, Final, TypeAlias
 
 import torch
@@ -27,7 +27,7 @@ from torch.optim import Optimizer
 from diagnose.collect import _board
 from diagnose.collect._collector import THOROUGH_TURNS, Collector, Loss, Shared, Step
 from diagnose.collect.activations import ActivationCollector, OutputCollector
-from diagnose.collect.callsite import CallSite, call_site
+from diagnose.collect.callsite import CallSite, call_site, code_id
 from diagnose.collect.evaluation import EvaluationCollector
 from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, modes_in_place
 from diagnose.collect.inventory import Inventory, unwrapped
@@ -56,7 +56,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
 _FRUITLESS_EVALUATIONS: Final = 3
 _JUMP: Final = 8.0
 _MEMORY: Final = 0.9
-_Place: TypeAlias = tuple[CodeType, int]
+_Place: TypeAlias = tuple[int, int]
 _BACKWARDS_WITHOUT_STEP: Final = 8
 
 
@@ -148,8 +148,8 @@ class Session:
         self._stepping: list[tuple[Optimizer, Step | None]] = []
         self._inner: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._names: dict[int, str] = {}
-        self._sites: dict[tuple[CodeType, int], tuple[CallSite | None, str]] = {}
-        self._level: dict[tuple[CodeType, int], tuple[float, float]] = {}
+        self._sites: dict[_Place, tuple[CallSite | None, str]] = {}
+        self._level: dict[_Place, tuple[float, float]] = {}
         self._backwards = 0
         self._suspects_gradients = False
         self._own_reported_s = 0.0
@@ -577,4 +577,4 @@ def _caller() -> _Place:
         frame = sys._getframe(7)
     except ValueError:
         frame = sys._getframe(2)
-    return frame.f_code, frame.f_lineno
+    return code_id(frame.f_code), frame.f_lineno
