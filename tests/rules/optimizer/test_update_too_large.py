@@ -140,3 +140,18 @@ def test_a_gan() -> None:
 
 def test_without_a_loss_it_says_nothing() -> None:
     assert not said(history_of(steps=300, parameters=chain(3, ratio=14.0)), CODE)
+
+
+def test_a_run_made_so_wild_that_no_level_stands_out() -> None:
+    """The first loss is ln 10; one step as large as the weights, and it is never as low again."""
+    wild = np.random.default_rng(0).lognormal(2.5, 1.5, 300) + 2.4
+    wild[0] = 2.303
+    history = history_of(
+        loss=wild, parameters={"fc.weight": Parameter((64, 64), ratio=lambda s: 1.3 if s == 2 else 0.05)}
+    )
+    assert said(history, CODE)
+    wild[-5] = 2.2
+    history = history_of(
+        loss=wild, parameters={"fc.weight": Parameter((64, 64), ratio=lambda s: 1.3 if s == 2 else 0.05)}
+    )
+    assert not [finding for finding in said(history, CODE) if finding.severity is Severity.ERROR]

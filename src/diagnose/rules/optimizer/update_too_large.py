@@ -14,6 +14,7 @@ from diagnose.history import Floats, History
 from diagnose.rules._base import rule
 from diagnose.rules.loss._course import (
     JUMP,
+    LATE_SHARE,
     SOME,
     Course,
     already_trained,
@@ -64,6 +65,9 @@ def update_too_large(
     - after 10 large steps in a row, more than `unlearned` = 80 %;
     - after 10 steps that are large together, more than 90 %, and nothing at all was learned.
 
+    It is an `error`, too, if after a step as large as the weights every loss of the last tenth of the run is
+    above the very first one.
+
     Otherwise there is a `warning` if a step as large as the weights made the loss jump to `explosion` = 10
     times its start; or if the loss no longer falls and its level wanders `restless` = 2 times more than
     independent noise would make it, after such a jump or with large steps to the end of the run. A step as
@@ -110,6 +114,8 @@ def update_too_large(
             continue
         elif _left_high(history, course, found, jumped, raised, jump, unlearned, recovered):
             yield _finding(own, course, found, Severity.ERROR)
+        elif burst and _never_as_low_again(course):
+            yield _finding(own, course, burst, Severity.ERROR)
         elif persistent and lasts and hovers:
             yield _finding(own, course, persistent, Severity.WARNING)
         elif burst:
@@ -186,6 +192,16 @@ def _left_high(
     share = {"burst": 0.5, "persistent": unlearned, "together": 1 - SOME}[found.how]
     learned = found.how == "together" and not guesses and _gained(history, course.optimizer)
     return _kept(history, course.optimizer, share) and not learned
+
+
+def _never_as_low_again(course: Course) -> bool:
+    """Whether every loss of the last tenth is above the first one, which no step has touched.
+
+    In a run that large steps have made wild, no level stands out of its noise; this needs none. If the end were
+    no worse than the beginning, ten values would all lie above one with a chance of 1 in 1,000.
+    """
+    late = course.last(LATE_SHARE)
+    return len(late) >= 10 and bool(course.values.min() > 0 and late.min() > course.values[0])
 
 
 def _falling(history: History, optimizer: str) -> bool:
