@@ -271,3 +271,27 @@ def test_learning_rates_are_recorded_when_they_change() -> None:
             optimizer.step()
             scheduler.step()
     assert watch.history.series("lr", "optimizer/0").values.tolist() == [0.5**k for k in range(20)]
+
+
+def test_optimizers_that_take_turns_are_both_sampled_and_those_of_the_past_are_forgotten() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    with diagnose.watch(summary=False) as watch:
+        for _ in range(6):  # one optimizer after the other, as in a program that makes a new one each epoch
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+            for _ in range(50):
+                optimizer.zero_grad()
+                loss_of(model, torch.randn(8, 4)).backward()
+                optimizer.step()
+        in_sequence = watch.history.run.sampled
+        critic = nn.Linear(4, 1)
+        pair = [torch.optim.SGD(m.parameters(), lr=0.01) for m in (model, critic)]
+        for step in range(400):
+            for side, its_model in zip(pair, (model, critic), strict=True):
+                side.zero_grad()
+                loss_of(its_model, torch.randn(8, 4)).backward()
+                side.step()
+    assert in_sequence < 150
+    counts = [len(watch.history.series("grad_norm", name)) for name in list(watch.history.optimizers)[-2:]]
+    assert min(counts) >= 5
+    assert max(counts) <= 2 * min(counts)

@@ -148,6 +148,7 @@ class Session:
         self._stepping: list[tuple[Optimizer, Step | None]] = []
         self._inner: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._names: dict[int, str] = {}
+        self._taking_turns: set[str] = set()
         self._sites: dict[_Place, tuple[CallSite | None, str]] = {}
         self._level: dict[_Place, tuple[float, float]] = {}
         self._backwards = 0
@@ -341,6 +342,7 @@ class Session:
                 begun_s = time.perf_counter()
                 number = self.shared.step_of[name] = self.shared.step_of[name] + 1
                 self._total += 1
+                self._taking_turns.add(name)
                 if self._losses is not None:
                     self._losses.stepped(name, number)
                 if self._total + 1 >= self._wake_at or begun_s > self._next_call_s:
@@ -440,10 +442,13 @@ class Session:
         if self._after_step is not None and now_s > self._next_call_s:
             self._next_call_s = self._after_step(step.total)
         own_s = self._own_time.so_far_s()
+        self._taking_turns.add(step.name)
         if isinstance(self.schedule, BudgetSteps):
-            self.schedule.companions = max(1, len(self._names))
+            self.schedule.companions = len(self._taking_turns)
         self.schedule.spent(own_s=own_s, wall_s=run.wall_s, step=step.total)
         self._wake_at = self.schedule.next_after(step.total)
+        if self._wake_at > step.total + 1:
+            self._taking_turns.clear()
         self._last_step_s, self._own_reported_s = now_s, own_s
         self._begin_interval(step.optimizer)
 
