@@ -286,7 +286,7 @@ def test_optimizers_that_take_turns_are_both_sampled_and_those_of_the_past_are_f
         in_sequence = watch.history.run.sampled
         critic = nn.Linear(4, 1)
         pair = [torch.optim.SGD(m.parameters(), lr=0.01) for m in (model, critic)]
-        for step in range(400):
+        for _ in range(400):
             for side, its_model in zip(pair, (model, critic), strict=True):
                 side.zero_grad()
                 loss_of(its_model, torch.randn(8, 4)).backward()
