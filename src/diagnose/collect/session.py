@@ -353,8 +353,6 @@ class Session:
             if optimizer in self._inner or not self.inventory.discovers_optimizers:
                 return
             self._wake_at = self._total + 1  # a new one: its next interval is looked at
-            if self.schedule.restart(self._total):
-                self.shared.thorough_until = self.shared.turn + THOROUGH_TURNS
         with self._ours():
             while self._stepping:
                 running, step = self._stepping.pop()
@@ -425,8 +423,12 @@ class Session:
     def _end_step(self, step: Step) -> None:
         self._stop_forwards()
         self.shared.step_of[step.name] = step.number
-        self._names[id(step.optimizer)] = step.name
         self._total = step.total
+        # A new optimizer is a new phase of training: its first steps are looked at as closely as those of a run.
+        is_new = self._names.get(id(step.optimizer)) != step.name
+        self._names[id(step.optimizer)] = step.name
+        if is_new and self.schedule.restart(step.total):
+            self.shared.thorough_until = self.shared.turn + THOROUGH_TURNS
         self._tell("step_ends", step)
         if self._losses is not None:
             self._losses.stepped(step.name, step.number)
