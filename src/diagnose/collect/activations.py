@@ -25,7 +25,7 @@ from torch.optim import Optimizer
 
 from diagnose.collect._collector import Collector, Shared, Step
 from diagnose.collect.forward import ActivationCall, CallKey
-from diagnose.collect.parameters import foreach_norms, zero_shares
+from diagnose.collect.parameters import foreach_norms, nonfinite_share, zero_shares
 from diagnose.collect.reading import Unseen, readable, sample_rows, to_floats, to_host
 from diagnose.history import LayerFacts, Quantity
 from diagnose.stats.activation import ACTIVATIONS, ACTIVE_SLOPE, SATURATED_SLOPE, entropy_share
@@ -196,7 +196,7 @@ class ActivationCollector(Collector):
         if self.shared.is_thorough or not finite or self.shared.histogram is not None:
             post = samples[-1].call.function(pre)
             found["out_rms"] = float(_rms(post))
-            found["nonfinite_share"] = 0.0 if finite else _nonfinite_share(post)
+            found["nonfinite_share"] = 0.0 if finite else nonfinite_share(post)
             if self.shared.histogram is not None and finite:
                 self.shared.histogram(f"activations/{layer.scope} (pre)", step.number, pre)
                 self.shared.histogram(f"activations/{layer.scope} (post)", step.number, post)
@@ -341,7 +341,7 @@ class OutputCollector(Collector):
             norms = to_floats(foreach_norms([*out, *back]))
             zeros = zero_shares(back)
             rms = [norm / math.sqrt(sample.numel()) for norm, sample in zip(norms, (*out, *back), strict=True)]
-            bad = [0.0 if math.isfinite(r) else _nonfinite_share(sample) for r, sample in zip(rms, out, strict=False)]
+            bad = [0.0 if math.isfinite(r) else nonfinite_share(sample) for r, sample in zip(rms, out, strict=False)]
         rows: tuple[tuple[Quantity, Iterable[str], list[float]], ...] = (
             ("out_rms", self._outputs, rms[: len(out)]),
             ("nonfinite_share", self._outputs, bad),
@@ -360,10 +360,6 @@ class OutputCollector(Collector):
             handle.remove()
         self._handles.clear()
         self._outputs, self._gradients = {}, {}
-
-
-def _nonfinite_share(values: Tensor) -> float:
-    return 1.0 - int(torch.count_nonzero(torch.isfinite(values))) / values.numel()
 
 
 def _any_of(window: Iterable[tuple[int, Tensor]]) -> Tensor:

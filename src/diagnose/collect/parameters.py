@@ -101,7 +101,7 @@ class GradientCollector(Collector):
             # The largest magnitude is that of an extreme. (`_foreach_norm(inf)` is slow on a CPU.)
             extremes = to_floats([extreme for gradient in gradients for extreme in torch.aminmax(gradient)])
         largest = [unscale * max(-low, high) for low, high in zip(extremes[::2], extremes[1::2], strict=True)]
-        bad = [0.0 if math.isfinite(n) else _nonfinite_share(g) for n, g in zip(norm, gradients, strict=True)]
+        bad = [0.0 if math.isfinite(n) else nonfinite_share(g) for n, g in zip(norm, gradients, strict=True)]
         return {
             "grad_max": dict(zip(names, largest, strict=True)),
             "grad_zero_share": dict(zip(names, zero_shares(windows), strict=True)),
@@ -174,6 +174,8 @@ def zero_shares(windows: Sequence[Tensor]) -> list[float]:
     return [1.0 - count / window.numel() for count, window in zip(counts, windows, strict=True)]
 
 
-def _nonfinite_share(tensor: Tensor) -> float:
+def nonfinite_share(tensor: Tensor) -> float:
+    """The share of elements that are NaN or infinite."""
     with Unseen():
-        return 1.0 - float(torch.isfinite(tensor.detach()).float().mean())
+        finite = torch.count_nonzero(torch.isfinite(tensor.detach()))
+    return 1.0 - int(finite) / tensor.numel()

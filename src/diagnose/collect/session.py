@@ -152,7 +152,6 @@ class Session:
         self._sites: dict[_Place, tuple[CallSite | None, str]] = {}
         self._level: dict[_Place, tuple[float, float]] = {}
         self._backwards = 0
-        self._suspects_gradients = False
         self._own_reported_s = 0.0
         self._last_step_s = self._began_s
         self._next_call_s = 0.0
