@@ -1,13 +1,15 @@
 """What watching costs: time of watched training over plain training, measured side by side in one run.
 
-    python benchmarks/overhead.py                 # three models, about ten minutes
+    python benchmarks/overhead.py                 # three models, about half an hour
     python benchmarks/overhead.py --models mlp --rounds 3
 
-Each round runs every variant once, in an order that rotates; each run makes a new model, warms up, then times a
-block of steps. A variant's ratio is its time over the plain time of the same round, so that what else the
-machine does hits both. Printed are medians and ranges of the rounds, of CPU time and of wall time. One thread.
+Each round times, for every variant, a plain block of steps, a watched one and a plain one again, of the same model in
+the same process: a new model or process alone changes a step's time by 10 % and more, by where its memory lies. A
+ratio is the watched time over the mean of its two neighbours. The first row, plain blocks between plain blocks, shows
+what the machine's noise makes of a ratio that is 1. Printed are median, quartiles and range of the rounds, of CPU time
+and of wall time. One thread.
 
-The first steps of a watch (the start-up: imports, discovery, dense samples) fall into the warm-up and are
+The first steps of a watch (the start-up: imports, discovery, dense samples) fall into the block's warm-up and are
 printed apart, in milliseconds.
 """
 
@@ -99,10 +101,10 @@ TASKS = {
     "mlp": Task(
         lambda: nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)),
         lambda: (torch.randn(128, 784), torch.randint(10, (128,))),
-        steps=250,
+        steps=1000,
     ),
-    "resnet18": Task(resnet18, lambda: (torch.randn(32, 3, 32, 32), torch.randint(10, (32,))), steps=12),
-    "gpt": Task(GPT, lambda: (torch.randint(256, (8, 128)), torch.randint(256, (8, 128))), steps=60),
+    "resnet18": Task(resnet18, lambda: (torch.randn(32, 3, 32, 32), torch.randint(10, (32,))), steps=40),
+    "gpt": Task(GPT, lambda: (torch.randint(256, (8, 128)), torch.randint(256, (8, 128))), steps=120),
 }
 
 AfterStep = Callable[[int, Tensor], None]
@@ -160,79 +162,93 @@ def wandb(every: int) -> Callable[..., Any]:
     return variant
 
 
-def variants() -> dict[str, Callable[..., Any]]:
+@dataclass(frozen=True)
+class Variant:
+    """A way to watch, and the share of the task's steps that is enough to time it."""
+
+    watch: Callable[..., Any]
+    share: float = 1.0
+
+
+def variants() -> dict[str, Variant]:
     found = {
-        "plain": plain,
-        "diagnose, default budget": watched("budget", store=True),
-        "diagnose, every step": watched("every", store=False),
-        "TensorBoard histograms, every step": tensorboard(1),
-        "TensorBoard histograms, every 100": tensorboard(100),
+        "plain (control)": Variant(plain),
+        "diagnose, default budget": Variant(watched("budget", store=True)),
+        "diagnose, every step": Variant(watched("every", store=False), 0.2),
+        "TensorBoard histograms, every step": Variant(tensorboard(1), 0.05),
+        "TensorBoard histograms, every 100": Variant(tensorboard(100)),
     }
     if find_spec("wandb"):
-        found["wandb.watch(log='all'), every step"] = wandb(1)
-        found["wandb.watch(log='all'), every 100"] = wandb(100)
+        found["wandb.watch(log='all'), every step"] = Variant(wandb(1), 0.1)
+        found["wandb.watch(log='all'), every 100"] = Variant(wandb(100))
     return found
 
 
-def timed(task: Task, variant: Callable[..., Any]) -> tuple[float, float, float]:
-    """CPU seconds and wall seconds of the timed steps, and wall seconds of the warm-up."""
-    torch.manual_seed(0)
-    model = task.make()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    x, y = task.batch()
+class Training:
+    """One model in training, of which blocks of steps are timed."""
 
-    def train(steps: range, after: AfterStep) -> None:
+    def __init__(self, task: Task) -> None:
+        torch.manual_seed(0)
+        self.model = task.make()
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
+        self.x, self.y = task.batch()
+
+    def _run(self, steps: range, after: AfterStep) -> None:
         for step in steps:
-            optimizer.zero_grad()
-            loss = F.cross_entropy(model(x), y)
+            self.optimizer.zero_grad()
+            loss = F.cross_entropy(self.model(self.x), self.y)
             loss.backward()
-            optimizer.step()
+            self.optimizer.step()
             after(step, loss)
 
-    started_s = time.perf_counter()
-    with variant(model, optimizer) as after:
-        train(range(WARM_UP_STEPS), after)
-        cpu_s, wall_s = time.process_time(), time.perf_counter()
-        train(range(WARM_UP_STEPS, WARM_UP_STEPS + task.steps), after)
-        return time.process_time() - cpu_s, time.perf_counter() - wall_s, wall_s - started_s
+    def timed(self, watch: Callable[..., Any], steps: int) -> tuple[float, float, float]:
+        """CPU seconds and wall seconds of the timed steps, and wall seconds of the warm-up."""
+        started_s = time.perf_counter()
+        with watch(self.model, self.optimizer) as after:
+            self._run(range(WARM_UP_STEPS), after)
+            cpu_s, wall_s = time.process_time(), time.perf_counter()
+            self._run(range(WARM_UP_STEPS, WARM_UP_STEPS + steps), after)
+            return time.process_time() - cpu_s, time.perf_counter() - wall_s, wall_s - started_s
 
 
 def spread(ratios: list[float]) -> str:
-    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})"
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return f"{middle:.3f} ({low:.3f}-{high:.3f}; {min(ratios):.3f}-{max(ratios):.3f})"
 
 
 def measure(name: str, rounds: int, only: str) -> None:
     task = TASKS[name]
-    runs = {n: variant for n, variant in variants().items() if n == "plain" or only in n}
-    names = list(runs)
-    cpu: dict[str, list[float]] = {n: [] for n in names}
-    wall: dict[str, list[float]] = {n: [] for n in names}
-    warm: dict[str, list[float]] = {n: [] for n in names}
+    training = Training(task)
+    training.timed(plain, max(1, task.steps // 10))
+    runs = {n: variant for n, variant in variants().items() if n.startswith("plain") or only in n}
+    cpu: dict[str, list[float]] = {n: [] for n in runs}
+    wall: dict[str, list[float]] = {n: [] for n in runs}
+    warm: dict[str, list[float]] = {n: [] for n in runs}
     for round_number in range(rounds):
-        shift = round_number % len(names)
-        times = {n: timed(task, runs[n]) for n in names[shift:] + names[:shift]}
-        for n, (cpu_s, wall_s, warm_s) in times.items():
-            cpu[n].append(cpu_s / times["plain"][0])
-            wall[n].append(wall_s / times["plain"][1])
-            warm[n].append(warm_s - times["plain"][2])
+        for n, variant in runs.items():
+            steps = max(1, round(task.steps * variant.share))
+            before, during, after = (training.timed(watch, steps) for watch in (plain, variant.watch, plain))
+            cpu[n].append(2 * during[0] / (before[0] + after[0]))
+            wall[n].append(2 * during[1] / (before[1] + after[1]))
+            warm[n].append(during[2] - (before[2] + after[2]) / 2)
         print(f"  {name}: round {round_number + 1} of {rounds}", end="\r", flush=True)
-    step_ms = 1000 * times["plain"][1] / task.steps
+    step_ms = 1000 * after[1] / steps
     print(f"\n### {name}: {rounds} rounds of {task.steps} steps, plain step {step_ms:.1f} ms (wall, last round)\n")
     print("| variant | CPU time / plain | wall time / plain | start-up, ms |")
     print("|---|---|---|---|")
-    for n in names[1:]:
+    for n in runs:
         print(f"| {n} | {spread(cpu[n])} | {spread(wall[n])} | {1000 * statistics.median(warm[n]):.0f} |")
-    print()
+    print(flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--only", default="", metavar="TEXT", help="only variants with TEXT in their names")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, 1 thread; median (min-max) over rounds")
+    print(f"torch {torch.__version__}, 1 thread; median (quartiles; range) over rounds")
     for name in options.models:
         measure(name, options.rounds, options.only)
 
