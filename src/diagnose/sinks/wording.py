@@ -181,8 +181,8 @@ def _shortest_place(place: str) -> str:
 def evidence(finding: Finding) -> Iterator[tuple[str, str]]:
     """Names and values of the evidence, limits beside what they limit: ("dead share", "63 % (limit 50 %)").
 
-    A key ends with its unit (`share`, `_s`, `_bytes`; `share_at_first` and the like are shares too). A key that ends with `_limit` belongs to the key of
-    that name, a key `limit` to the one before it.
+    A key ends with its unit (`share`, `_s`, `_bytes`), before an `_at_first` and the like. A key that ends with
+    `_limit` belongs to the key of that name, a key `limit` to the one before it.
     """
     shown: dict[str, list[str]] = {}
     units: dict[str, str] = {}
