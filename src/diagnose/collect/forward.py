@@ -460,11 +460,13 @@ class ForwardTap:
             self.last_parametric_order = self._order
 
     def _loss_reader(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[[Any], None] | None:
-        given = {**dict(zip(_parameters_of(name), args, strict=False)), **kwargs}
+        defaults = _defaults_of(name)
+        given = {**dict(zip(defaults, args, strict=False)), **kwargs}
         source = given.pop("input", None) if name != "ctc_loss" else given.pop("log_probs", None)
         target = given.pop("target", None) if name != "ctc_loss" else given.pop("targets", None)
         if not isinstance(source, Tensor) or not isinstance(target, Tensor):
             return None
+        options = {key: v for key, v in given.items() if isinstance(v, Tensor) or v != defaults.get(key)}
         training = self._training()
         site = call_site()
 
@@ -472,8 +474,8 @@ class ForwardTap:
             if not isinstance(result, Tensor):
                 return
             file, line = site or (None, None)
-            self.listener.loss_called(LossCall(name, source, target, given, result, training, file, line))
-            reduction = given.get("reduction", "mean")
+            self.listener.loss_called(LossCall(name, source, target, options, result, training, file, line))
+            reduction = options.get("reduction", "mean")
             if not training and result.dim() == 0 and target.dim() and reduction in ("mean", "sum"):
                 examples = target.numel() if reduction == "sum" else target.shape[0]
                 self.listener.evaluation_loss(result, summed=reduction == "sum", examples=examples)
@@ -496,8 +498,9 @@ class ForwardTap:
 
 
 @functools.cache
-def _parameters_of(loss: str) -> tuple[str, ...]:
-    return tuple(inspect.signature(getattr(F, loss)).parameters)
+def _defaults_of(loss: str) -> dict[str, Any]:
+    """The arguments of a loss function in order, with their defaults."""
+    return {name: p.default for name, p in inspect.signature(getattr(F, loss)).parameters.items()}
 
 
 def _is_rectifier(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
