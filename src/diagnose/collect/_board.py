@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType, FunctionType, MethodType
 from typing import Any, Protocol
 
 import torch
@@ -57,6 +58,7 @@ class Listener(Protocol):
     def compiled_code_runs(self) -> None: ...
     def compiled_module_called(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None: ...
     def compiled_module_returned(self, module: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> None: ...
+    def compiled_function_called(self, name: str) -> None: ...
     def forked(self) -> None: ...
 
 
@@ -65,6 +67,7 @@ _patches: list[_Patch] = []
 _hooks: list[Any] = []
 _lock = threading.RLock()
 _eager = False
+_in_compiled_module = False
 _awake = False
 
 
@@ -267,11 +270,32 @@ def watch_dynamo() -> None:
 def _wrap_entry(original: Callable[..., Any]) -> Callable[..., Any]:
     def callback_from_stance(callback: Any) -> Any:
         if _awake and callback not in (None, False) and not _eager:
-            for listener in tuple(_listeners):
+            listeners = tuple(_listeners)
+            for listener in listeners:
                 listener.compiled_code_runs()
+            if not _in_compiled_module and not _in_backward():
+                _tell_entry(sys._getframe(1), listeners)
         return original(callback)
 
     return callback_from_stance
+
+
+def _tell_entry(entry: FrameType, listeners: Sequence[Listener]) -> None:
+    """Says what is entered: a module compiled in place (`module.compile()`, a compiled `forward`), or a function.
+
+    That stands in the local variables of dynamo's wrapper only: `fn`, called with `args` and `kwargs`.
+    """
+    variables = entry.f_locals
+    function, args, kwargs = (variables.get(name) for name in ("fn", "args", "kwargs"))
+    if not isinstance(function, FunctionType | MethodType):
+        return
+    module, name = getattr(function, "__self__", None), function.__name__
+    if isinstance(module, torch.nn.Module) and name in ("_call_impl", "forward") and isinstance(args, tuple):
+        for listener in listeners:
+            listener.compiled_module_called(module, args, kwargs)
+    elif not (function.__module__ or "").startswith("torch."):
+        for listener in listeners:
+            listener.compiled_function_called(name)
 
 
 @contextlib.contextmanager
@@ -287,13 +311,18 @@ def eager_only() -> Iterator[None]:
 
 def _wrap_compiled_call(original: Callable[..., Any]) -> Callable[..., Any]:
     def call(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        global _in_compiled_module
         if _eager:
             return self._orig_mod(*args, **kwargs)  # type: ignore[operator]
         if _silent() or _in_backward():
             return original(self, *args, **kwargs)
         for listener in tuple(_listeners):
             listener.compiled_module_called(self, args, kwargs)
-        result = original(self, *args, **kwargs)
+        outer, _in_compiled_module = _in_compiled_module, True  # the code that is entered now has been told of
+        try:
+            result = original(self, *args, **kwargs)
+        finally:
+            _in_compiled_module = outer
         for listener in tuple(_listeners):
             listener.compiled_module_returned(self, args, kwargs, result)
         return result

@@ -546,6 +546,14 @@ class Session:
                 name = self.inventory.module_name(model) or type(model).__name__
                 self.history.note("not-seen", self._total + 1, name, reason=reason)
 
+    def compiled_function_called(self, name: str) -> None:
+        if not self._sampled or self._foreign() or not torch.is_grad_enabled() or self._backwards:
+            return
+        with self._ours():
+            if not self.history.count("not-seen", name):
+                reason = "a compiled function: what runs in it is not seen"
+                self.history.note("not-seen", self._total + 1, name, reason=reason)
+
     def forked(self) -> None:
         """In the child: nothing is watched there, and the parent's files are not touched."""
         self.closed = True
