@@ -16,6 +16,9 @@ from torch import Tensor, nn
 
 import diagnose
 
+# Dynamo looks at the gradient of a block's input, and hides the warning about it only where warnings are no errors.
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+
 
 class Block(nn.Module):
     """Six of its eight units are dead."""
@@ -76,8 +79,6 @@ def wrapped(model: Net) -> nn.Module:
     return fast
 
 
-# Dynamo looks at the gradient of a block's input, and hides the warning about it only where warnings are no errors.
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.parametrize("compile", [whole, each_block, its_forward, wrapped])
 def test_however_it_is_compiled_its_activations_are_seen(compile: Callable[[Net], nn.Module]) -> None:
     torch._dynamo.reset()
@@ -96,6 +97,27 @@ def test_compiled_before_the_watch_and_trained_without_it_meanwhile() -> None:
     train(model, model.parameters())
     assert model._compiled_call_impl is compiled
     assert set(vars(model)) == names
+
+
+@pytest.mark.parametrize("compile", [whole, each_block, its_forward, wrapped])
+def test_an_evaluation_is_seen_too(compile: Callable[[Net], nn.Module]) -> None:
+    torch._dynamo.reset()
+    model = Net()
+    fast = compile(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x, y = torch.randn(64, 8), torch.zeros(64, dtype=torch.long)
+    losses = []
+    with diagnose.watch(schedule="every", summary=False) as watch:
+        for _ in range(3):
+            optimizer.zero_grad()
+            F.cross_entropy(fast(x), y).backward()
+            optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                losses.append(F.cross_entropy(fast(x), y).item())
+            model.train()
+    assert watch.history.series("eval_loss", "eval").values.tolist() == pytest.approx(losses)
+    assert watch.history.count("collector-failed") == 0, list(watch.history.events("collector-failed"))
 
 
 class Counting(Net):

@@ -13,7 +13,7 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType, FunctionType, MethodType
 from typing import Any, Protocol
 
@@ -264,6 +264,8 @@ def watch_dynamo() -> None:
     # Asked for the callback to run under on every entry into compiled code, before any guard is looked at.
     if hasattr(eval_frame, "_callback_from_stance"):
         _patches.append(_Patch(eval_frame, "_callback_from_stance", _wrap_entry))
+    if hasattr(eval_frame, "_maybe_set_eval_frame"):
+        _patches.append(_Patch(eval_frame, "_maybe_set_eval_frame", _wrap_exit))
     _patches.append(_Patch(eval_frame.OptimizedModule, "__call__", _wrap_compiled_call))
 
 
@@ -280,22 +282,47 @@ def _wrap_entry(original: Callable[..., Any]) -> Callable[..., Any]:
     return callback_from_stance
 
 
-def _tell_entry(entry: FrameType, listeners: Sequence[Listener]) -> None:
-    """Says what is entered: a module compiled in place (`module.compile()`, a compiled `forward`), or a function.
+def _wrap_exit(original: Callable[..., Any]) -> Callable[..., Any]:
+    def maybe_set_eval_frame(callback: Any) -> Any:
+        result = original(callback)
+        # Where a callback was set, dynamo would compile any function that was called from here on.
+        if callback is None and _awake and not _eager and not _in_compiled_module and not _in_backward():
+            variables = sys._getframe(1).f_locals
+            module = _compiled_in_place(variables)
+            if module is not None and "result" in variables:
+                for listener in tuple(_listeners):
+                    listener.compiled_module_returned(
+                        module, variables["args"], variables["kwargs"], variables["result"]
+                    )
+        return result
 
-    That stands in the local variables of dynamo's wrapper only: `fn`, called with `args` and `kwargs`.
-    """
+    return maybe_set_eval_frame
+
+
+def _tell_entry(entry: FrameType, listeners: Sequence[Listener]) -> None:
     variables = entry.f_locals
-    function, args, kwargs = (variables.get(name) for name in ("fn", "args", "kwargs"))
-    if not isinstance(function, FunctionType | MethodType):
-        return
-    module, name = getattr(function, "__self__", None), function.__name__
-    if isinstance(module, torch.nn.Module) and name in ("_call_impl", "forward") and isinstance(args, tuple):
+    module, function = _compiled_in_place(variables), variables.get("fn")
+    if module is not None:
         for listener in listeners:
-            listener.compiled_module_called(module, args, kwargs)
-    elif not (function.__module__ or "").startswith("torch."):
+            listener.compiled_module_called(module, variables["args"], variables["kwargs"])
+    elif isinstance(function, FunctionType | MethodType) and not (function.__module__ or "").startswith("torch."):
         for listener in listeners:
-            listener.compiled_function_called(name)
+            listener.compiled_function_called(function.__name__)
+
+
+def _compiled_in_place(variables: Mapping[str, Any]) -> torch.nn.Module | None:
+    """The module of a `module.compile()` or of a compiled `forward`, None where something else was compiled.
+
+    Args:
+        variables: the local variables of dynamo's wrapper, in which alone it stands: it calls `fn` with `args`
+            and `kwargs`.
+    """
+    function = variables.get("fn")
+    if not isinstance(function, MethodType) or function.__name__ not in ("_call_impl", "forward"):
+        return None
+    if not isinstance(function.__self__, torch.nn.Module) or not {"args", "kwargs"} <= variables.keys():
+        return None
+    return function.__self__
 
 
 @contextlib.contextmanager
