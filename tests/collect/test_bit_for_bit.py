@@ -500,8 +500,15 @@ def test_same_bits_with_and_without(run: Callable[[], Outcome], schedule: str) -
         assert watch.history.run.sampled == watch.history.run.steps
 
 
-def test_same_bits_when_compiled_by_inductor() -> None:
-    run = functools.partial(compiled, "inductor", conv, (3, 8, 8))
+@pytest.mark.parametrize(
+    "run",
+    [
+        functools.partial(compiled, "inductor", conv, (3, 8, 8)),
+        functools.partial(compiled_in_place, lambda model: model.compile()),
+    ],
+    ids=["wrapped", "in place"],
+)
+def test_same_bits_when_compiled_by_inductor(run: Callable[[], Outcome]) -> None:
     plain = fingerprint(run)
     with diagnose.watch(schedule="every", summary=False) as watch:
         watched = fingerprint(run)
