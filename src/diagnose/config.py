@@ -57,6 +57,7 @@ class Config:
         json: where the JSON report goes; None means nowhere.
         tensorboard: whether event files are written into the run directory.
         live: whether a status line is shown while the script trains.
+        probe_seconds: how long probes may take: the model is run again on copies of a batch; 0 for no probes.
         schedule: "budget" uses the clock; "every" step and "seeded" do not, so that runs can be repeated.
         verbose: whether the summary also lists the rules that could not run.
         rules: by code, thresholds that replace a rule's own.
@@ -70,12 +71,13 @@ class Config:
     json: Path | None = None
     tensorboard: bool = True
     live: bool = False
+    probe_seconds: float = 2.0
     schedule: ScheduleName = "budget"
     verbose: bool = False
     rules: Mapping[str, Mapping[str, Threshold]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("budget", "fail_on", "schedule"):
+        for name in ("budget", "fail_on", "schedule", "probe_seconds"):
             _checked(_kebab(name), getattr(self, name), "option", Path())
 
     def override(self, **options: Any) -> Config:
@@ -198,6 +200,12 @@ def _share(value: object, _folder: Path) -> float:
     return float(value)
 
 
+def _seconds(value: object, _folder: Path) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError
+    return float(value)
+
+
 def _flag(value: object, _folder: Path) -> bool:
     if not isinstance(value, bool):
         raise ValueError
@@ -239,6 +247,7 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[object, Path], object], str]]] = {
     "json": (_path, "a path in quotes"),
     "tensorboard": (_flag, "true or false"),
     "live": (_flag, "true or false"),
+    "probe-seconds": (_seconds, "a number of seconds, 0 for no probes"),
     "schedule": _words("schedule"),
     "verbose": (_flag, "true or false"),
 }

@@ -370,12 +370,41 @@ class LossFacts:
 
 
 @dataclass
+class ProbeFacts:
+    """What came of an experiment on a copy of a batch; see collect/probes.py.
+
+    Attributes:
+        probe: "one-sample" or "next-token".
+        model: qualified name of the module that was run, or its class name.
+        reason: why it was not run; "" if it was.
+        step: the step after which it was run.
+        examples: examples in the batch, or places in the sequence.
+        affected: share of the other examples, or of the earlier places, whose outputs changed.
+        sees_target: whether the output just before the first replaced place changed: it predicts that place.
+        softmax_across: whether a softmax goes along the examples.
+        softmax_shape, file, line: the shape of what it is applied to, and where it is called.
+    """
+
+    probe: str
+    model: str
+    reason: str = ""
+    step: int = 0
+    examples: int = 0
+    affected: float = 0.0
+    sees_target: bool = False
+    softmax_across: bool = False
+    softmax_shape: list[int] = field(default_factory=list)
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
     Attributes:
         wall_s, own_s: how long the watch has been on, and how much of it was ours.
-        startup_s: the part of own_s spent on imports, discovery and the dense first samples.
+        startup_s: the part of own_s spent once: on imports, discovery, the dense first samples, and probes.
         sampled: sampled steps.
     """
 
@@ -407,6 +436,7 @@ class History:
         self.layers: dict[str, LayerFacts] = {}
         self.optimizers: dict[str, OptimizerFacts] = {}
         self.losses: dict[str, LossFacts] = {}
+        self.probes: dict[str, ProbeFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -492,6 +522,7 @@ class History:
             "layers": {name: vars(facts) for name, facts in self.layers.items()},
             "optimizers": {name: vars(facts) for name, facts in self.optimizers.items()},
             "losses": {name: vars(facts) for name, facts in self.losses.items()},
+            "probes": {name: vars(facts) for name, facts in self.probes.items()},
             "run": vars(self.run),
         }
         return data, arrays
@@ -521,6 +552,7 @@ class History:
         history.layers = {n: _known(LayerFacts, f) for n, f in data["layers"].items()}
         history.optimizers = {n: _known(OptimizerFacts, f) for n, f in data["optimizers"].items()}
         history.losses = {n: _known(LossFacts, f) for n, f in data["losses"].items()}
+        history.probes = {n: _known(ProbeFacts, f) for n, f in data.get("probes", {}).items()}
         history.run = _known(RunFacts, data["run"])
         return history
 

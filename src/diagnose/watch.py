@@ -63,6 +63,7 @@ def watch(
     ignore: Sequence[str] | None = None,
     summary: bool = True,
     live: bool | None = None,
+    probe_seconds: float | None = None,
     config: Config | None = None,
 ) -> Watch:
     """A context manager that watches the training inside of it.
@@ -85,6 +86,7 @@ def watch(
         select, ignore: codes of rules to report, or to leave out.
         summary: print what was found to stderr at the end.
         live: show a status line on stderr while training, if that is a terminal.
+        probe_seconds: how long the model may be run again, unnoticed, on copies of a batch (default 2.0); 0 for never.
         config: all options at once; what is given beside it wins. Default: `[tool.diagnose]` is not read.
 
     Raises:
@@ -99,6 +101,7 @@ def watch(
         select=tuple(select) if select is not None else None,
         ignore=tuple(ignore) if ignore is not None else None,
         live=live,
+        probe_seconds=probe_seconds,
     )
     return Watch(
         _named(model),
@@ -170,6 +173,7 @@ class Watch:
                     models=self._models,
                     optimizers=self._optimizers,
                     schedule=self._schedule,
+                    probe_seconds=self.config.probe_seconds,
                     after_step=self._after_step,
                     histogram=self._draw if self._events is not None else None,
                 )

@@ -71,6 +71,20 @@ def add_parser(commands: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="show a status line while the script trains (default: no)",
     )
+    parser.add_argument(
+        "--probe-seconds",
+        type=float,
+        metavar="S",
+        help="how long the model may be run again, unnoticed, on copies of a batch, to see what its outputs depend on "
+        "(default: 2 seconds in all)",
+    )
+    parser.add_argument(
+        "--no-probes",
+        dest="probe_seconds",
+        action="store_const",
+        const=0.0,
+        help="never run the model but as the script does",
+    )
     add_rule_options(parser)
     parser.set_defaults(execute=execute, parser=parser)
 
@@ -119,6 +133,7 @@ def execute(options: argparse.Namespace) -> int:
             schedule=options.schedule,
             tensorboard=options.tensorboard,
             live=options.live,
+            probe_seconds=options.probe_seconds,
             **rule_options(options),
         )
     try:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from diagnose.collect import _board
-from diagnose.collect._collector import THOROUGH_TURNS, Collector, Loss, Shared, Step
+from diagnose.collect._collector import PROBE_SECONDS, THOROUGH_TURNS, Collector, Loss, Shared, Step
 from diagnose.collect.activations import ActivationCollector, OutputCollector
 from diagnose.collect.callsite import CallSite, call_site, code_id
 from diagnose.collect.evaluation import EvaluationCollector
@@ -36,6 +36,7 @@ from diagnose.collect.loss import LossCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
 from diagnose.collect.parameters import GradientCollector, UpdateCollector
 from diagnose.collect.phases import MODEL_EVAL, Phases, Place
+from diagnose.collect.probes import ProbeCollector
 from diagnose.collect.protocol import ProtocolCollector
 from diagnose.collect.reading import readable, undisturbed
 from diagnose.collect.shadow import shadow_forward
@@ -53,6 +54,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     ActivationCollector,
     OutputCollector,
     EvaluationCollector,
+    ProbeCollector,  # last: it runs the model
 )
 _JUMP: Final = 8.0
 _MEMORY: Final = 0.9
@@ -112,6 +114,7 @@ class Session:
     Args:
         models, optimizers: what to watch; empty to discover it.
         schedule: when to sample.
+        probe_seconds: as Shared.probe_seconds.
         collectors: classes to use, for tests.
         after_step: called now and then after a step, inside our own time, with the total number of steps; returns
             the time (`time.perf_counter`) before which it need not be called again.
@@ -124,6 +127,7 @@ class Session:
         models: Mapping[str, nn.Module],
         optimizers: Sequence[Optimizer],
         schedule: Schedule,
+        probe_seconds: float = PROBE_SECONDS,
         collectors: Sequence[type[Collector]] = COLLECTORS,
         after_step: Callable[[int], float] | None = None,
         histogram: Callable[[str, int, Tensor], None] | None = None,
@@ -135,7 +139,7 @@ class Session:
         self._after_step = after_step
         self._histogram = histogram
         self._next_histogram = 1
-        self.shared = Shared(self.history, self.inventory, {})
+        self.shared = Shared(self.history, self.inventory, {}, probe_seconds=probe_seconds)
         self.collectors = [collector(self.shared) for collector in collectors]
         self._handlers = self._find_handlers()
         self._losses = self._find_losses()
@@ -157,6 +161,7 @@ class Session:
         self._level: dict[Place, tuple[float, float]] = {}
         self._backwards = 0
         self._own_reported_s = 0.0
+        self._startup_s = 0.0
         self._last_step_s = self._began_s
         self._next_call_s = 0.0
         self._own_time = _OwnTime(self)
@@ -442,7 +447,8 @@ class Session:
         self.history.record("step_s", step.total, {"run": now_s - self._last_step_s})
         self.history.record("own_s", step.total, {"run": own_s - self._own_reported_s})
         if self._total <= DENSE_STEPS:
-            run.startup_s = own_s
+            self._startup_s = own_s - self.shared.probed_s
+        run.startup_s = self._startup_s + self.shared.probed_s
         self.take_stock()
         if self._after_step is not None and now_s > self._next_call_s:
             self._next_call_s = self._after_step(step.total)
@@ -450,7 +456,7 @@ class Session:
         self._taking_turns.add(step.name)
         if isinstance(self.schedule, BudgetSteps):
             self.schedule.companions = len(self._taking_turns)
-        self.schedule.spent(own_s=own_s, wall_s=run.wall_s, step=step.total)
+        self.schedule.spent(own_s=own_s - self.shared.probed_s, wall_s=run.wall_s, step=step.total)
         self._wake_at = self.schedule.next_after(step.total)
         if self._wake_at > step.total + 1:
             self._taking_turns.clear()
