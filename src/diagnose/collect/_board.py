@@ -51,6 +51,7 @@ class Listener(Protocol):
     def gradients_clipped(self, parameters: list[Tensor], *, limit: float, norm: Tensor) -> None: ...
     def loss_scaled(self, loss: Tensor, scaled: Tensor) -> None: ...
     def mode_set(self, module: torch.nn.Module, *, training: bool) -> None: ...
+    def state_moved(self, *, loaded: bool) -> None: ...
     def compiled_code_runs(self) -> None: ...
     def compiled_module_called(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None: ...
     def compiled_module_returned(self) -> None: ...
@@ -175,6 +176,26 @@ def _wrap_train(original: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return train
+
+
+def _wrap_state(original: Callable[..., Any], *, loaded: bool) -> Callable[..., Any]:
+    depth = threading.local()
+
+    def state(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        # As `train`, `state_dict` recurses through the children.
+        outermost = not getattr(depth, "inside", False)
+        depth.inside = True
+        try:
+            result = original(self, *args, **kwargs)
+        finally:
+            if outermost:
+                depth.inside = False
+        if outermost and not _silent():
+            for listener in tuple(_listeners):
+                listener.state_moved(loaded=loaded)
+        return result
+
+    return state
 
 
 def _wrap_clip(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -305,6 +326,8 @@ def _install() -> None:
     _patches.append(_Patch(Optimizer, "zero_grad", _wrap_zero_grad))
     _patches.append(_Patch(torch.nn.Module, "zero_grad", _wrap_zero_grad))
     _patches.append(_Patch(torch.nn.Module, "train", _wrap_train))
+    _patches.append(_Patch(torch.nn.Module, "state_dict", functools.partial(_wrap_state, loaded=False)))
+    _patches.append(_Patch(torch.nn.Module, "load_state_dict", functools.partial(_wrap_state, loaded=True)))
     _patches.append(_Patch(torch, "compile", _wrap_compile))
     for owner, name, wrap in (  # private: absent in some versions, and then unseen
         (clip_grad, "_clip_grads_with_norm_", _wrap_clip),

@@ -119,6 +119,9 @@ class Collector:
     def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
         """Gradients of `parameters`, of total norm `norm` (None: not on the CPU), are about to be clipped."""
 
+    def evaluation_begins(self) -> None:
+        """A module has been put into eval mode; perhaps it is in eval mode already."""
+
     def evaluation_ends(self) -> None:
         """Training goes on after a phase in which evaluation losses were seen."""
 

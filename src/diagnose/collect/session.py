@@ -482,10 +482,16 @@ class Session:
         with self._ours():
             if training:
                 self._end_evaluation()
-            elif not self.tap.installed and self._fruitless < _FRUITLESS_EVALUATIONS:
+                return
+            self._tell("evaluation_begins")
+            if not self.tap.installed and self._fruitless < _FRUITLESS_EVALUATIONS:
                 self._evaluating, self._losses_seen = True, 0
                 self.tap.install()
                 self._wake_or_sleep()
+
+    def state_moved(self, *, loaded: bool) -> None:
+        if not self._foreign():
+            self.history.note("state-loaded" if loaded else "state-saved", self._total, "run")
 
     def _end_evaluation(self) -> None:
         """Loss functions were listened for; a program whose evaluation calls none is left in peace."""

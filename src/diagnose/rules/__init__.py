@@ -7,10 +7,10 @@ import importlib
 import importlib.metadata
 import pkgutil
 
-from diagnose.rules._base import SECTIONS, Rule, registered, rule
+from diagnose.rules._base import SECTIONS, NotRun, Rule, registered, rule
 from diagnose.rules._diagnosis import Diagnosis, diagnose_history
 
-__all__ = ["SECTIONS", "Diagnosis", "Rule", "all_rules", "diagnose_history", "rule"]
+__all__ = ["SECTIONS", "Diagnosis", "NotRun", "Rule", "all_rules", "diagnose_history", "rule"]
 
 ENTRY_POINTS = "diagnose.rules"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from diagnose.findings import Evidence, Finding, Severity
 from diagnose.history import History
-from diagnose.rules._base import Rule
+from diagnose.rules._base import NotRun, Rule
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ def diagnose_history(
             continue
         try:
             found.extend(_merged(a_rule.function(history, **(thresholds or {}).get(code, {}))))
+        except NotRun as lack:
+            not_run[code] = f"not run: {lack}"
         except Exception as error:
             if strict:
                 raise
