@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -14,6 +15,10 @@ from diagnose.rules.loss._course import Course, main_course
 from diagnose.stats.curves import finite_prefix
 
 _LOGGED = re.compile(r"(val|test|eval).*(loss|error)", re.IGNORECASE)
+
+SAME_UNITS: Final = 4.0
+"""Evaluation and training loss that differ by no more than this factor at first are one measure; else one of them
+is a sum, or is scaled, or is another function."""
 
 
 @dataclass(frozen=True)

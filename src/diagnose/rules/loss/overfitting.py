@@ -12,12 +12,8 @@ from diagnose.findings import Evidence, Finding, Severity
 from diagnose.history import History
 from diagnose.rules._base import NotRun, rule
 from diagnose.rules.loss._course import MEDIAN_ERROR, opponents
-from diagnose.rules.loss._evaluation import Evaluation, evaluations
+from diagnose.rules.loss._evaluation import SAME_UNITS, Evaluation, evaluations
 from diagnose.stats.curves import fall, noise, running_median, trend
-
-SAME_UNITS = 4.0
-"""Evaluation and training loss that differ by no more than this factor at first are one measure; else one of them
-is a sum, or is scaled, or is another function."""
 
 
 @rule("overfitting", needs=("loss",), overall=True)
