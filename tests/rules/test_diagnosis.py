@@ -153,6 +153,25 @@ def test_hiding_a_cause_does_not_free_its_symptoms() -> None:
     assert diagnose(*rules, hidden=["cause"]).findings == ()
 
 
+def test_what_is_accepted_takes_no_part() -> None:
+    """Of one rule's places those that are not accepted are left; what an accepted cause explains stands alone."""
+
+    def accept(finding: Finding) -> tuple[Finding | None, str]:
+        return (None, "known") if finding.where.module in ("cause", "b", "c") else (finding, "")
+
+    places = [Finding("x", WARNING, f"in {name}", Location(module=name)) for name in "abcd"]
+    diagnosis = diagnose(
+        a_rule("cause", [a_finding("cause", first=1)], ["symptom"]),
+        a_rule("symptom", [a_finding("symptom", first=5)]),
+        a_rule("x", places),
+        accept=accept,
+    )
+    assert trees(diagnosis) == [("symptom", []), ("x", [])]
+    assert [f.evidence for f in diagnosis.findings if f.code == "x"] == [{"also_at": ["d"]}]
+    known = [(finding.code, finding.evidence.get("also_at"), reason) for finding, reason in diagnosis.accepted]
+    assert known == [("cause", None, "known"), ("x", ["c"], "known")]
+
+
 def test_a_rule_that_lacks_what_it_needs_says_so() -> None:
     needy = Rule("needy", lambda history: iter(()), ("loss", "grad_norm"), (), False, "0.1", {})
     assert diagnose(needy).not_run == {"needy": "not run: needs loss, grad_norm"}

@@ -94,8 +94,8 @@ def _finding(history: History, course: Course, ratio: float, remains: float) -> 
     return Finding(
         "underfitting",
         Severity.INFO,
-        f"the training loss settled at {course.late:.3g}, {100 * course.remaining():.0f} % of that of a model that knows "
-        "nothing, and the evaluation loss is no higher",
+        f"the training loss settled at {course.late:.3g}, {100 * course.remaining():.0f} % of that of a model that "
+        "knows nothing, and the evaluation loss is no higher",
         Location(file=facts.file, line=facts.line),
         int(course.steps[0]),
         int(course.steps[-1]),
