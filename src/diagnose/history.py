@@ -31,8 +31,9 @@ Ints = NDArray[np.int64]
 Quantity = Literal[
     # Scope: a loss stream (one per line of the script that calls backward, and optimizer).
     "loss",
-    # Scope: "eval", or the name given to watch.log().
+    # Scope: an evaluation stream, see EvaluationFacts: "eval", "eval@LINE".
     "eval_loss",
+    # Scope: the name given to watch.log().
     "metric",
     # Scope: an optimizer. L2 norm over all its gradients as the step uses them / as clipping found them.
     "grad_norm",
@@ -88,6 +89,9 @@ EventKind = Literal[
     "collector-failed",
     # A layer cannot be seen. detail: reason.
     "not-seen",
+    # `state_dict` of a model was asked for / given back to it by `load_state_dict`. Scope: "run".
+    "state-saved",
+    "state-loaded",
 ]
 EVENT_KINDS: Final[tuple[str, ...]] = get_args(EventKind)
 
@@ -399,6 +403,20 @@ class ProbeFacts:
 
 
 @dataclass
+class EvaluationFacts:
+    """What is known about one evaluation stream: losses measured again and again at the same place.
+
+    Attributes:
+        optimizer: the one whose steps were made between the evaluations, "" if there were none.
+        file, line: where the loss function is called.
+    """
+
+    optimizer: str = ""
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
@@ -437,6 +455,7 @@ class History:
         self.optimizers: dict[str, OptimizerFacts] = {}
         self.losses: dict[str, LossFacts] = {}
         self.probes: dict[str, ProbeFacts] = {}
+        self.evaluations: dict[str, EvaluationFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -523,6 +542,7 @@ class History:
             "optimizers": {name: vars(facts) for name, facts in self.optimizers.items()},
             "losses": {name: vars(facts) for name, facts in self.losses.items()},
             "probes": {name: vars(facts) for name, facts in self.probes.items()},
+            "evaluations": {name: vars(facts) for name, facts in self.evaluations.items()},
             "run": vars(self.run),
         }
         return data, arrays
@@ -553,6 +573,7 @@ class History:
         history.optimizers = {n: _known(OptimizerFacts, f) for n, f in data["optimizers"].items()}
         history.losses = {n: _known(LossFacts, f) for n, f in data["losses"].items()}
         history.probes = {n: _known(ProbeFacts, f) for n, f in data.get("probes", {}).items()}
+        history.evaluations = {n: _known(EvaluationFacts, f) for n, f in data.get("evaluations", {}).items()}
         history.run = _known(RunFacts, data["run"])
         return history
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from diagnose.acceptance import Acceptance
 from diagnose.collect.session import Session
 from diagnose.config import Config
 from diagnose.errors import ConfigError
@@ -131,9 +132,11 @@ class Watch:
         summary: bool = False,
         directory: RunDirectory | None = None,
         late_imports: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+        acceptance: Acceptance | None = None,
     ) -> None:
         self.config = config
         self._late_imports = late_imports
+        self.acceptance = acceptance or Acceptance.load(config.baseline, config.suppress)
         self._models, self._optimizers = models, optimizers
         self._schedule = schedule or _schedule(config)
         self._writer = writer
@@ -218,8 +221,12 @@ class Watch:
         """What is wrong, as far as can be said by now: root causes first, then by severity."""
         return self.diagnosis().findings
 
-    def diagnosis(self) -> Diagnosis:
-        """The findings, and the rules that could not run, with the reason."""
+    def diagnosis(self, acceptance: Acceptance | None = None) -> Diagnosis:
+        """The findings, and the rules that could not run, with the reason.
+
+        Args:
+            acceptance: which findings are known; None stands for what `config` says.
+        """
         rules = all_rules()
         return diagnose_history(
             self.history,
@@ -227,6 +234,7 @@ class Watch:
             thresholds=self.config.rules,
             hidden=self.config.hidden(rules),
             selected=self.config.select,
+            accept=acceptance or self.acceptance,
         )
 
     def report(self, diagnosis: Diagnosis | None = None) -> Report:

@@ -127,7 +127,7 @@ class Collector:
     # In evaluation phases, of which few enough are looked at. What runs without gradients inside of a sampled
     # interval, as a teacher does, looks like a phase too, and is over when the next backward begins.
     def evaluation_begins(self) -> None:
-        """`model.eval()`, or a block without gradients."""
+        """`model.eval()`, or a block without gradients; `model.eval()` again while a phase goes on."""
 
     def evaluation_ends(self) -> None:
         """Training goes on after a phase in which a model ran or a loss was seen."""

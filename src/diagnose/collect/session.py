@@ -501,13 +501,21 @@ class Session:
 
     def _may_evaluate(self, place: Place) -> None:
         """What begins here may be an evaluation: models and losses are listened for, if it is worth it."""
-        if self._evaluating is not None or not self._phases.worth_a_look(place, self._total):
+        if self._evaluating is not None:
+            with self._ours():
+                self._tell("evaluation_begins")
+            return
+        if not self._phases.worth_a_look(place, self._total):
             return
         with self._ours():
             self._evaluating, self._evaluated = place, False
             self._tell("evaluation_begins")
             self.tap.install()
             self._wake_or_sleep()
+
+    def state_moved(self, *, loaded: bool) -> None:
+        if not self._foreign():
+            self.history.note("state-loaded" if loaded else "state-saved", self._total, "run")
 
     def _end_evaluation(self) -> None:
         if self._evaluating is None:
