@@ -369,6 +369,41 @@ class LossFacts:
     grad_fn: str = ""
 
 
+Container = Literal["list", "dict", "object", "tensor", ""]
+
+
+@dataclass
+class LeafFacts:
+    """A trainable leaf of the graph behind a loss that no module registers and no optimizer holds.
+
+    Attributes:
+        is_parameter: whether it is an nn.Parameter.
+        is_weight: whether a matrix product, a convolution or a lookup uses it as its weight.
+        holder: "Class.attribute" of the registered module that keeps it, "" if none was found.
+        container: what that attribute is: a list (or tuple), a dict, some object, or the tensor itself.
+        module: qualified name of that module.
+        looks: how often it was found, once per step at most.
+        changed: whether its value was ever seen to change.
+        cleared: whether its gradient was ever found cleared.
+        first_step, last_step: steps made when it was found first and last.
+        file, line: where the attribute is assigned.
+    """
+
+    shape: tuple[int, ...]
+    is_parameter: bool = True
+    is_weight: bool = False
+    holder: str = ""
+    container: Container = ""
+    module: str = ""
+    looks: int = 0
+    changed: bool = False
+    cleared: bool = False
+    first_step: int = 0
+    last_step: int = 0
+    file: str | None = None
+    line: int | None = None
+
+
 @dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
@@ -407,6 +442,7 @@ class History:
         self.layers: dict[str, LayerFacts] = {}
         self.optimizers: dict[str, OptimizerFacts] = {}
         self.losses: dict[str, LossFacts] = {}
+        self.leaves: dict[str, LeafFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -492,6 +528,7 @@ class History:
             "layers": {name: vars(facts) for name, facts in self.layers.items()},
             "optimizers": {name: vars(facts) for name, facts in self.optimizers.items()},
             "losses": {name: vars(facts) for name, facts in self.losses.items()},
+            "leaves": {name: vars(facts) for name, facts in self.leaves.items()},
             "run": vars(self.run),
         }
         return data, arrays
@@ -521,6 +558,9 @@ class History:
         history.layers = {n: _known(LayerFacts, f) for n, f in data["layers"].items()}
         history.optimizers = {n: _known(OptimizerFacts, f) for n, f in data["optimizers"].items()}
         history.losses = {n: _known(LossFacts, f) for n, f in data["losses"].items()}
+        history.leaves = {n: _known(LeafFacts, f) for n, f in data.get("leaves", {}).items()}
+        for leaf in history.leaves.values():
+            leaf.shape = tuple(leaf.shape)
         history.run = _known(RunFacts, data["run"])
         return history
 

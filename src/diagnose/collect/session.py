@@ -31,6 +31,7 @@ from diagnose.collect.callsite import CallSite, call_site, code_id
 from diagnose.collect.evaluation import EvaluationCollector
 from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, modes_in_place
 from diagnose.collect.inventory import Inventory, unwrapped
+from diagnose.collect.leaves import LeafCollector
 from diagnose.collect.ledger import LedgerCollector
 from diagnose.collect.loss import LossCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
@@ -46,6 +47,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     LossCollector,
     ProtocolCollector,
     LedgerCollector,
+    LeafCollector,
     GradientCollector,
     NonFiniteCollector,
     UpdateCollector,
