@@ -405,6 +405,26 @@ class LeafFacts:
 
 
 @dataclass
+class SymmetryFacts:
+    """A parameter whose units were all the same, with gradients that keep them so, whenever they were compared.
+
+    Attributes:
+        units: how many (of one gate, of a recurrent layer).
+        looks: in how many sampled steps they were compared.
+        zero: whether all of it was 0 at the last look.
+        without_gradient: whether all of its gradient was 0 then.
+        first_step, last_step: steps of its optimizer that were looked at first and last.
+    """
+
+    units: int = 0
+    looks: int = 0
+    zero: bool = False
+    without_gradient: bool = False
+    first_step: int = 0
+    last_step: int = 0
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
@@ -443,6 +463,7 @@ class History:
         self.optimizers: dict[str, OptimizerFacts] = {}
         self.losses: dict[str, LossFacts] = {}
         self.leaves: dict[str, LeafFacts] = {}
+        self.symmetric: dict[str, SymmetryFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -529,6 +550,7 @@ class History:
             "optimizers": {name: vars(facts) for name, facts in self.optimizers.items()},
             "losses": {name: vars(facts) for name, facts in self.losses.items()},
             "leaves": {name: vars(facts) for name, facts in self.leaves.items()},
+            "symmetric": {name: vars(facts) for name, facts in self.symmetric.items()},
             "run": vars(self.run),
         }
         return data, arrays
@@ -561,6 +583,7 @@ class History:
         history.leaves = {n: _known(LeafFacts, f) for n, f in data.get("leaves", {}).items()}
         for leaf in history.leaves.values():
             leaf.shape = tuple(leaf.shape)
+        history.symmetric = {n: _known(SymmetryFacts, f) for n, f in data.get("symmetric", {}).items()}
         history.run = _known(RunFacts, data["run"])
         return history
 

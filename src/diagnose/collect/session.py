@@ -39,6 +39,7 @@ from diagnose.collect.parameters import GradientCollector, UpdateCollector
 from diagnose.collect.protocol import ProtocolCollector
 from diagnose.collect.reading import readable, undisturbed
 from diagnose.collect.shadow import shadow_forward
+from diagnose.collect.symmetry import SymmetryCollector
 from diagnose.history import History
 from diagnose.schedule import DENSE_STEPS, BudgetSteps, Schedule
 
@@ -48,6 +49,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     ProtocolCollector,
     LedgerCollector,
     LeafCollector,
+    SymmetryCollector,
     GradientCollector,
     NonFiniteCollector,
     UpdateCollector,
