@@ -425,6 +425,25 @@ class SymmetryFacts:
 
 
 @dataclass
+class TwinFacts:
+    """An embedding and the weight of another layer that were bit for bit the same before the first step.
+
+    Attributes:
+        table, other: the parameters' names.
+        distance: norm of their difference over that of the embedding, at the last look.
+        parted_at: the step before which they were first seen to differ for good; None while they do not.
+        first_step, last_step: steps of the optimizer that were looked at first and last.
+    """
+
+    table: str
+    other: str
+    distance: float = 0.0
+    parted_at: int | None = None
+    first_step: int = 0
+    last_step: int = 0
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
@@ -464,6 +483,7 @@ class History:
         self.losses: dict[str, LossFacts] = {}
         self.leaves: dict[str, LeafFacts] = {}
         self.symmetric: dict[str, SymmetryFacts] = {}
+        self.twins: list[TwinFacts] = []
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -551,6 +571,7 @@ class History:
             "losses": {name: vars(facts) for name, facts in self.losses.items()},
             "leaves": {name: vars(facts) for name, facts in self.leaves.items()},
             "symmetric": {name: vars(facts) for name, facts in self.symmetric.items()},
+            "twins": [vars(facts) for facts in self.twins],
             "run": vars(self.run),
         }
         return data, arrays
@@ -584,6 +605,7 @@ class History:
         for leaf in history.leaves.values():
             leaf.shape = tuple(leaf.shape)
         history.symmetric = {n: _known(SymmetryFacts, f) for n, f in data.get("symmetric", {}).items()}
+        history.twins = [_known(TwinFacts, f) for f in data.get("twins", [])]
         history.run = _known(RunFacts, data["run"])
         return history
 

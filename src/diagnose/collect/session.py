@@ -28,6 +28,7 @@ from diagnose.collect import _board
 from diagnose.collect._collector import THOROUGH_TURNS, Collector, Loss, Shared, Step
 from diagnose.collect.activations import ActivationCollector, OutputCollector
 from diagnose.collect.callsite import CallSite, call_site, code_id
+from diagnose.collect.copies import TyingCollector
 from diagnose.collect.evaluation import EvaluationCollector
 from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, modes_in_place
 from diagnose.collect.inventory import Inventory, unwrapped
@@ -50,6 +51,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     LedgerCollector,
     LeafCollector,
     SymmetryCollector,
+    TyingCollector,
     GradientCollector,
     NonFiniteCollector,
     UpdateCollector,
