@@ -444,6 +444,33 @@ class TwinFacts:
 
 
 @dataclass
+class LoadFacts:
+    """What `load_state_dict` did to one module, the last time that it did something odd or something right.
+
+    Attributes:
+        module: qualified name of the module, or its class name.
+        aliased: whether the state was the module's own memory, taken before that memory was last written.
+        taken_at, loaded_at: steps made (over all optimizers) when the state was taken and loaded.
+        keys, matched, missing: entries of the state, those that the module has, and those of the module that the
+            state lacks.
+        prefix: what makes the names fit if it is taken off those of the state ("module."), or off those of the
+            module ("+encoder."); "" if nothing does.
+        file, line: where it was loaded.
+    """
+
+    module: str
+    aliased: bool = False
+    taken_at: int = 0
+    loaded_at: int = 0
+    keys: int = 0
+    matched: int = 0
+    missing: int = 0
+    prefix: str = ""
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
@@ -484,6 +511,7 @@ class History:
         self.leaves: dict[str, LeafFacts] = {}
         self.symmetric: dict[str, SymmetryFacts] = {}
         self.twins: list[TwinFacts] = []
+        self.loads: list[LoadFacts] = []
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -572,6 +600,7 @@ class History:
             "leaves": {name: vars(facts) for name, facts in self.leaves.items()},
             "symmetric": {name: vars(facts) for name, facts in self.symmetric.items()},
             "twins": [vars(facts) for facts in self.twins],
+            "loads": [vars(facts) for facts in self.loads],
             "run": vars(self.run),
         }
         return data, arrays
@@ -606,6 +635,7 @@ class History:
             leaf.shape = tuple(leaf.shape)
         history.symmetric = {n: _known(SymmetryFacts, f) for n, f in data.get("symmetric", {}).items()}
         history.twins = [_known(TwinFacts, f) for f in data.get("twins", [])]
+        history.loads = [_known(LoadFacts, f) for f in data.get("loads", [])]
         history.run = _known(RunFacts, data["run"])
         return history
 

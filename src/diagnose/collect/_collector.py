@@ -125,6 +125,16 @@ class Collector:
     def evaluation_loss(self, value: Tensor, *, summed: bool, examples: int) -> None:
         """A loss function was called without gradients."""
 
+    # Whenever the user saves or restores.
+    def state_taken(self, module: nn.Module, state: Any) -> None:
+        """`module.state_dict()` has returned `state`."""
+
+    def state_loads(self, module: nn.Module, state: Any) -> None:
+        """`module.load_state_dict(state)` is about to run."""
+
+    def state_loaded(self, module: nn.Module, state: Any, missing: Sequence[str], unexpected: Sequence[str]) -> None:
+        """It has run; the names are those that it has returned."""
+
     # With gradients enabled.
     def root_returned(self, module: nn.Module, last_parametric_order: int) -> None:
         """A module that was called from outside of any module has returned."""

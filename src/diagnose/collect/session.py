@@ -28,6 +28,7 @@ from diagnose.collect import _board
 from diagnose.collect._collector import THOROUGH_TURNS, Collector, Loss, Shared, Step
 from diagnose.collect.activations import ActivationCollector, OutputCollector
 from diagnose.collect.callsite import CallSite, call_site, code_id
+from diagnose.collect.checkpoints import CheckpointCollector
 from diagnose.collect.copies import TyingCollector
 from diagnose.collect.evaluation import EvaluationCollector
 from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, modes_in_place
@@ -52,6 +53,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     LeafCollector,
     SymmetryCollector,
     TyingCollector,
+    CheckpointCollector,
     GradientCollector,
     NonFiniteCollector,
     UpdateCollector,
@@ -492,6 +494,21 @@ class Session:
                 self._evaluating, self._losses_seen = True, 0
                 self.tap.install()
                 self._wake_or_sleep()
+
+    def state_taken(self, module: nn.Module, state: Any) -> None:
+        if not self._foreign():
+            with self._ours():
+                self._tell("state_taken", module, state)
+
+    def state_loads(self, module: nn.Module, state: Any) -> None:
+        if not self._foreign():
+            with self._ours():
+                self._tell("state_loads", module, state)
+
+    def state_loaded(self, module: nn.Module, state: Any, missing: list[str], unexpected: list[str]) -> None:
+        if not self._foreign():
+            with self._ours():
+                self._tell("state_loaded", module, state, missing, unexpected)
 
     def _end_evaluation(self) -> None:
         """Loss functions were listened for; a program whose evaluation calls none is left in peace."""
