@@ -373,6 +373,107 @@ class LossFacts:
     grad_fn: str = ""
 
 
+Container = Literal["list", "dict", "object", "tensor", ""]
+
+
+@dataclass
+class LeafFacts:
+    """A trainable leaf of the graph behind a loss that no module registers and no optimizer holds.
+
+    Attributes:
+        is_parameter: whether it is an nn.Parameter.
+        is_weight: whether a matrix product, a convolution or a lookup uses it as its weight.
+        holder: "Class.attribute" of the registered module that keeps it, "" if none was found.
+        container: what that attribute is: a list (or tuple), a dict, some object, or the tensor itself.
+        module: qualified name of that module.
+        looks: how often it was found, once per step at most.
+        changed: whether its value was ever seen to change.
+        cleared: whether its gradient was ever found cleared.
+        first_step, last_step: steps made when it was found first and last.
+        file, line: where the attribute is assigned.
+    """
+
+    shape: tuple[int, ...]
+    is_parameter: bool = True
+    is_weight: bool = False
+    holder: str = ""
+    container: Container = ""
+    module: str = ""
+    looks: int = 0
+    changed: bool = False
+    cleared: bool = False
+    first_step: int = 0
+    last_step: int = 0
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
+class SymmetryFacts:
+    """A parameter whose units were all the same, with gradients that keep them so, whenever they were compared.
+
+    Attributes:
+        units: how many (of one gate, of a recurrent layer).
+        looks: in how many sampled steps they were compared.
+        zero: whether all of it was 0 at the last look.
+        without_gradient: whether all of its gradient was 0 then.
+        first_step, last_step: steps of its optimizer that were looked at first and last.
+    """
+
+    units: int = 0
+    looks: int = 0
+    zero: bool = False
+    without_gradient: bool = False
+    first_step: int = 0
+    last_step: int = 0
+
+
+@dataclass
+class TwinFacts:
+    """An embedding and the weight of another layer that were bit for bit the same before the first step.
+
+    Attributes:
+        table, other: the parameters' names.
+        distance: norm of their difference over that of the embedding, at the last look.
+        parted_at: the step before which they were first seen to differ for good; None while they do not.
+        first_step, last_step: steps of the optimizer that were looked at first and last.
+    """
+
+    table: str
+    other: str
+    distance: float = 0.0
+    parted_at: int | None = None
+    first_step: int = 0
+    last_step: int = 0
+
+
+@dataclass
+class LoadFacts:
+    """What `load_state_dict` did to one module, the last time that it did something odd or something right.
+
+    Attributes:
+        module: qualified name of the module, or its class name.
+        aliased: whether the state was the module's own memory, taken before that memory was last written.
+        taken_at, loaded_at: steps made (over all optimizers) when the state was taken and loaded.
+        keys, matched, missing: entries of the state, those that the module has, and those of the module that the
+            state lacks.
+        prefix: what makes the names fit if it is taken off those of the state ("module."), or off those of the
+            module ("+encoder."); "" if nothing does.
+        file, line: where it was loaded.
+    """
+
+    module: str
+    aliased: bool = False
+    taken_at: int = 0
+    loaded_at: int = 0
+    keys: int = 0
+    matched: int = 0
+    missing: int = 0
+    prefix: str = ""
+    file: str | None = None
+    line: int | None = None
+
+
 @dataclass
 class ProbeFacts:
     """What came of an experiment on a copy of a batch; see collect/probes.py.
@@ -456,6 +557,10 @@ class History:
         self.losses: dict[str, LossFacts] = {}
         self.probes: dict[str, ProbeFacts] = {}
         self.evaluations: dict[str, EvaluationFacts] = {}
+        self.leaves: dict[str, LeafFacts] = {}
+        self.symmetric: dict[str, SymmetryFacts] = {}
+        self.twins: list[TwinFacts] = []
+        self.loads: list[LoadFacts] = []
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -543,6 +648,10 @@ class History:
             "losses": {name: vars(facts) for name, facts in self.losses.items()},
             "probes": {name: vars(facts) for name, facts in self.probes.items()},
             "evaluations": {name: vars(facts) for name, facts in self.evaluations.items()},
+            "leaves": {name: vars(facts) for name, facts in self.leaves.items()},
+            "symmetric": {name: vars(facts) for name, facts in self.symmetric.items()},
+            "twins": [vars(facts) for facts in self.twins],
+            "loads": [vars(facts) for facts in self.loads],
             "run": vars(self.run),
         }
         return data, arrays
@@ -574,6 +683,12 @@ class History:
         history.losses = {n: _known(LossFacts, f) for n, f in data["losses"].items()}
         history.probes = {n: _known(ProbeFacts, f) for n, f in data.get("probes", {}).items()}
         history.evaluations = {n: _known(EvaluationFacts, f) for n, f in data.get("evaluations", {}).items()}
+        history.leaves = {n: _known(LeafFacts, f) for n, f in data.get("leaves", {}).items()}
+        for leaf in history.leaves.values():
+            leaf.shape = tuple(leaf.shape)
+        history.symmetric = {n: _known(SymmetryFacts, f) for n, f in data.get("symmetric", {}).items()}
+        history.twins = [_known(TwinFacts, f) for f in data.get("twins", [])]
+        history.loads = [_known(LoadFacts, f) for f in data.get("loads", [])]
         history.run = _known(RunFacts, data["run"])
         return history
 

@@ -148,6 +148,16 @@ class Collector:
     def dropout_called(self, p: float, *, active: bool, training: bool, file: str | None, line: int | None) -> None:
         """A dropout function was called by name. `active`: the mode it was asked for; `training` as above."""
 
+    # Whenever the user saves or restores.
+    def state_taken(self, module: nn.Module, state: Any) -> None:
+        """`module.state_dict()` has returned `state`."""
+
+    def state_loads(self, module: nn.Module, state: Any) -> None:
+        """`module.load_state_dict(state)` is about to run."""
+
+    def state_loaded(self, module: nn.Module, state: Any, missing: Sequence[str], unexpected: Sequence[str]) -> None:
+        """It has run; the names are those that it has returned."""
+
     # With gradients enabled.
     def root_returned(self, module: nn.Module, last_parametric_order: int) -> None:
         """A module that was called from outside of any module has returned."""

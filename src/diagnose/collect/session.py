@@ -28,9 +28,12 @@ from diagnose.collect import _board
 from diagnose.collect._collector import PROBE_SECONDS, THOROUGH_TURNS, Collector, Loss, Shared, Step
 from diagnose.collect.activations import ActivationCollector, OutputCollector
 from diagnose.collect.callsite import CallSite, call_site, code_id
+from diagnose.collect.checkpoints import CheckpointCollector
+from diagnose.collect.copies import TyingCollector
 from diagnose.collect.evaluation import EvaluationCollector
 from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LossCall, ModelRun, modes_in_place
 from diagnose.collect.inventory import Inventory, unwrapped
+from diagnose.collect.leaves import LeafCollector
 from diagnose.collect.ledger import LedgerCollector
 from diagnose.collect.loss import LossCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
@@ -40,6 +43,7 @@ from diagnose.collect.probes import ProbeCollector
 from diagnose.collect.protocol import ProtocolCollector
 from diagnose.collect.reading import readable, undisturbed
 from diagnose.collect.shadow import shadow_forward
+from diagnose.collect.symmetry import SymmetryCollector
 from diagnose.history import History
 from diagnose.schedule import DENSE_STEPS, BudgetSteps, Schedule
 
@@ -48,6 +52,10 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     LossCollector,
     ProtocolCollector,
     LedgerCollector,
+    LeafCollector,
+    SymmetryCollector,
+    TyingCollector,
+    CheckpointCollector,
     GradientCollector,
     NonFiniteCollector,
     UpdateCollector,
@@ -513,9 +521,22 @@ class Session:
             self.tap.install()
             self._wake_or_sleep()
 
-    def state_moved(self, *, loaded: bool) -> None:
+    def state_taken(self, module: nn.Module, state: Any) -> None:
         if not self._foreign():
-            self.history.note("state-loaded" if loaded else "state-saved", self._total, "run")
+            with self._ours():
+                self.history.note("state-saved", self._total, "run")
+                self._tell("state_taken", module, state)
+
+    def state_loads(self, module: nn.Module, state: Any) -> None:
+        if not self._foreign():
+            with self._ours():
+                self._tell("state_loads", module, state)
+
+    def state_loaded(self, module: nn.Module, state: Any, missing: list[str], unexpected: list[str]) -> None:
+        if not self._foreign():
+            with self._ours():
+                self.history.note("state-loaded", self._total, "run")
+                self._tell("state_loaded", module, state, missing, unexpected)
 
     def _end_evaluation(self) -> None:
         if self._evaluating is None:
