@@ -370,6 +370,23 @@ class LossFacts:
 
 
 @dataclass
+class LabelFacts:
+    """Of which classes the batches were that one loss call got, on sampled steps.
+
+    Attributes:
+        optimizer: whose steps these were.
+        file, line: the user's line that calls the loss.
+        batches: for each batch [step, classes, counts], the last two of the same length. One batch is all that the
+            call got between two steps.
+    """
+
+    optimizer: str = ""
+    file: str | None = None
+    line: int | None = None
+    batches: list[tuple[int, list[int], list[int]]] = field(default_factory=list)
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
@@ -407,6 +424,7 @@ class History:
         self.layers: dict[str, LayerFacts] = {}
         self.optimizers: dict[str, OptimizerFacts] = {}
         self.losses: dict[str, LossFacts] = {}
+        self.labels: dict[str, LabelFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -492,6 +510,7 @@ class History:
             "layers": {name: vars(facts) for name, facts in self.layers.items()},
             "optimizers": {name: vars(facts) for name, facts in self.optimizers.items()},
             "losses": {name: vars(facts) for name, facts in self.losses.items()},
+            "labels": {name: vars(facts) for name, facts in self.labels.items()},
             "run": vars(self.run),
         }
         return data, arrays
@@ -521,6 +540,7 @@ class History:
         history.layers = {n: _known(LayerFacts, f) for n, f in data["layers"].items()}
         history.optimizers = {n: _known(OptimizerFacts, f) for n, f in data["optimizers"].items()}
         history.losses = {n: _known(LossFacts, f) for n, f in data["losses"].items()}
+        history.labels = {n: _known(LabelFacts, f) for n, f in data.get("labels", {}).items()}
         history.run = _known(RunFacts, data["run"])
         return history
 
