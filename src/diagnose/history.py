@@ -377,7 +377,7 @@ class LabelFacts:
         optimizer: whose steps these were.
         file, line: the user's line that calls the loss.
         batches: for each batch [step, classes, counts], the last two of the same length. One batch is all that the
-            call got between two steps.
+            call got between two steps, up to the first backward.
     """
 
     optimizer: str = ""

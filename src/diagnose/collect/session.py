@@ -31,6 +31,7 @@ from diagnose.collect.callsite import CallSite, call_site, code_id
 from diagnose.collect.evaluation import EvaluationCollector
 from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LossCall, ModelRun, modes_in_place
 from diagnose.collect.inventory import Inventory, unwrapped
+from diagnose.collect.labels import LabelCollector
 from diagnose.collect.ledger import LedgerCollector
 from diagnose.collect.loss import LossCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
@@ -53,6 +54,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     ActivationCollector,
     OutputCollector,
     EvaluationCollector,
+    LabelCollector,
 )
 _JUMP: Final = 8.0
 _MEMORY: Final = 0.9

@@ -60,9 +60,9 @@ def chance_of_composition(counts: Counts) -> float:
         counts: as above.
     """
     counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
-    freedom = (counts.shape[0] - 1) * (counts.shape[1] - 1)
-    if freedom < 1:
+    if min(counts.shape) < 2:
         return 1.0
+    freedom = (counts.shape[0] - 1) * (counts.shape[1] - 1)
     expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / counts.sum()
     chi_squared = float(((counts - expected) ** 2 / expected).sum())
     spread = 2 / (9 * freedom)
