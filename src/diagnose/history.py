@@ -518,6 +518,23 @@ class EvaluationFacts:
 
 
 @dataclass
+class LabelFacts:
+    """Of which classes the batches were that one loss call got, on sampled steps.
+
+    Attributes:
+        optimizer: whose steps these were.
+        file, line: the user's line that calls the loss.
+        batches: for each batch [step, classes, counts], the last two of the same length. One batch is all that the
+            call got between two steps, up to the first backward.
+    """
+
+    optimizer: str = ""
+    file: str | None = None
+    line: int | None = None
+    batches: list[tuple[int, list[int], list[int]]] = field(default_factory=list)
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
@@ -561,6 +578,7 @@ class History:
         self.symmetric: dict[str, SymmetryFacts] = {}
         self.twins: list[TwinFacts] = []
         self.loads: list[LoadFacts] = []
+        self.labels: dict[str, LabelFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -652,6 +670,7 @@ class History:
             "symmetric": {name: vars(facts) for name, facts in self.symmetric.items()},
             "twins": [vars(facts) for facts in self.twins],
             "loads": [vars(facts) for facts in self.loads],
+            "labels": {name: vars(facts) for name, facts in self.labels.items()},
             "run": vars(self.run),
         }
         return data, arrays
@@ -689,6 +708,7 @@ class History:
         history.symmetric = {n: _known(SymmetryFacts, f) for n, f in data.get("symmetric", {}).items()}
         history.twins = [_known(TwinFacts, f) for f in data.get("twins", [])]
         history.loads = [_known(LoadFacts, f) for f in data.get("loads", [])]
+        history.labels = {n: _known(LabelFacts, f) for n, f in data.get("labels", {}).items()}
         history.run = _known(RunFacts, data["run"])
         return history
 

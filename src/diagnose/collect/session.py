@@ -33,6 +33,7 @@ from diagnose.collect.copies import TyingCollector
 from diagnose.collect.evaluation import EvaluationCollector
 from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LossCall, ModelRun, modes_in_place
 from diagnose.collect.inventory import Inventory, unwrapped
+from diagnose.collect.labels import LabelCollector
 from diagnose.collect.leaves import LeafCollector
 from diagnose.collect.ledger import LedgerCollector
 from diagnose.collect.loss import LossCollector
@@ -62,6 +63,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     ActivationCollector,
     OutputCollector,
     EvaluationCollector,
+    LabelCollector,
     ProbeCollector,  # last: it runs the model
 )
 _JUMP: Final = 8.0
