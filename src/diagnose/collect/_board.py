@@ -26,6 +26,8 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from diagnose.collect.callsite import code_id, is_ours_or_torchs
+
 
 class Listener(Protocol):
     """What happens to a training run, in the order in which it happens. None of these may raise.
@@ -51,9 +53,10 @@ class Listener(Protocol):
     def gradients_clipped(self, parameters: list[Tensor], *, limit: float, norm: Tensor) -> None: ...
     def loss_scaled(self, loss: Tensor, scaled: Tensor) -> None: ...
     def mode_set(self, module: torch.nn.Module, *, training: bool) -> None: ...
+    def gradients_off(self, place: tuple[int, int]) -> None: ...
     def compiled_code_runs(self) -> None: ...
     def compiled_module_called(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None: ...
-    def compiled_module_returned(self) -> None: ...
+    def compiled_module_returned(self, module: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> None: ...
     def forked(self) -> None: ...
 
 
@@ -177,6 +180,23 @@ def _wrap_train(original: Callable[..., Any]) -> Callable[..., Any]:
     return train
 
 
+def _wrap_enter(original: Callable[..., Any]) -> Callable[..., Any]:
+    # Entered by optimizers and schedulers too, on every step: as little as can be until the place is known.
+    def enter(self: Any) -> Any:
+        result = original(self)
+        if not _silent():
+            frame = sys._getframe(1)
+            if frame.f_code.co_name == "decorate_context" and frame.f_back is not None:
+                frame = frame.f_back  # `@torch.no_grad()`: the line that calls the function
+            if is_ours_or_torchs(frame.f_code):
+                return result
+            for listener in tuple(_listeners):
+                listener.gradients_off((code_id(frame.f_code), frame.f_lineno))
+        return result
+
+    return enter
+
+
 def _wrap_clip(original: Callable[..., Any]) -> Callable[..., Any]:
     def clip_grads_with_norm(parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kwargs: Any) -> Any:
         if not _silent():
@@ -275,7 +295,7 @@ def _wrap_compiled_call(original: Callable[..., Any]) -> Callable[..., Any]:
             listener.compiled_module_called(self, args, kwargs)
         result = original(self, *args, **kwargs)
         for listener in tuple(_listeners):
-            listener.compiled_module_returned()
+            listener.compiled_module_returned(self, args, kwargs, result)
         return result
 
     return call
@@ -306,6 +326,8 @@ def _install() -> None:
     _patches.append(_Patch(torch.nn.Module, "zero_grad", _wrap_zero_grad))
     _patches.append(_Patch(torch.nn.Module, "train", _wrap_train))
     _patches.append(_Patch(torch, "compile", _wrap_compile))
+    _patches.append(_Patch(torch.no_grad, "__enter__", _wrap_enter))
+    _patches.append(_Patch(torch.inference_mode, "__enter__", _wrap_enter))
     for owner, name, wrap in (  # private: absent in some versions, and then unseen
         (clip_grad, "_clip_grads_with_norm_", _wrap_clip),
         (grad_scaler.GradScaler, "scale", _wrap_scale),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from diagnose.collect.callsite import CallSite
-from diagnose.collect.forward import ActivationCall, CallKey
+from diagnose.collect.forward import ActivationCall, CallKey, LossCall, ModelRun
 from diagnose.collect.inventory import Inventory
 from diagnose.history import History
 
@@ -119,11 +119,29 @@ class Collector:
     def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
         """Gradients of `parameters`, of total norm `norm` (None: not on the CPU), are about to be clipped."""
 
+    # In evaluation phases, of which few enough are looked at. What runs without gradients inside of a sampled
+    # interval, as a teacher does, looks like a phase too, and is over when the next backward begins.
+    def evaluation_begins(self) -> None:
+        """`model.eval()`, or a block without gradients."""
+
     def evaluation_ends(self) -> None:
-        """Training goes on after a phase in which evaluation losses were seen."""
+        """Training goes on after a phase in which a model ran or a loss was seen."""
 
     def evaluation_loss(self, value: Tensor, *, summed: bool, examples: int) -> None:
         """A loss function was called without gradients."""
+
+    # In sampled intervals and in evaluation phases.
+    def model_ran(self, run: ModelRun) -> None:
+        """A module that was called from outside of any module has returned."""
+
+    def loss_called(self, call: LossCall) -> None:
+        """A loss function of torch has returned."""
+
+    def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
+        """A dropout or a normalisation with running statistics ran; `training`: with gradients enabled."""
+
+    def dropout_called(self, p: float, *, active: bool, training: bool, file: str | None, line: int | None) -> None:
+        """A dropout function was called by name. `active`: the mode it was asked for; `training` as above."""
 
     # With gradients enabled.
     def root_returned(self, module: nn.Module, last_parametric_order: int) -> None:

@@ -44,6 +44,11 @@ def code_id(code: CodeType) -> int:
 _origins: dict[int, int] = {}
 
 
+def is_ours_or_torchs(code: CodeType) -> bool:
+    """Whether this is code of torch, of ours, or of nobody."""
+    return _origin(code) == 0
+
+
 def _origin(code: CodeType) -> int:
     origin = _origins.get(id(code))
     if origin is None:

@@ -14,6 +14,8 @@ What must not be disturbed:
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
 import threading
 import weakref
@@ -26,6 +28,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules import activation as activation_modules
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
@@ -33,13 +37,16 @@ from torch.nn.modules.module import (
 from torch.overrides import TorchFunctionMode, handle_torch_function
 from torch.utils._device import DeviceContext
 
-from diagnose.collect.callsite import code_id, user_frame
+from diagnose.collect.callsite import call_site, code_id, user_frame
 from diagnose.collect.reading import undisturbed
 
 # Private, and typed as such.
 _len_torch_function_stack: Callable[[], int] = torch.overrides._len_torch_function_stack  # type: ignore[attr-defined]
 _pop_mode: Callable[[], TorchFunctionMode] = torch.overrides._pop_mode
 _push_mode: Callable[[TorchFunctionMode], None] = torch.overrides._push_mode
+
+# A handle does not take its id out of this one (torch 2.6 to 2.13), and what is left there counts as a global hook.
+_HOOKS_WITH_KWARGS: dict[int, bool] = getattr(torch.nn.modules.module, "_global_forward_hooks_with_kwargs", {})
 
 STAND_IN: Final = "_standing_in"
 _FAST_PATH: Final = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
@@ -99,13 +106,17 @@ _UNIT_DIMS: Final[dict[Any, int]] = {
         -1,
     ),
 }  # fmt: skip
-_LOSSES: Final = frozenset(
-    _names(
+_LOSSES: Final[dict[Any, str]] = {
+    getattr(F, name): name
+    for name in (
         "cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
         "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "gaussian_nll_loss",
-        "poisson_nll_loss", "multi_margin_loss", "multilabel_soft_margin_loss", "ctc_loss",
+        "poisson_nll_loss", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
+        "soft_margin_loss", "ctc_loss",
     )
-)  # fmt: skip
+}  # fmt: skip
+_DROPOUTS: Final = frozenset(_names("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout"))
+_TWO_MODES: Final = (_DropoutNd, _NormBase)
 
 
 @dataclass(frozen=True)
@@ -150,11 +161,52 @@ class ActivationCall:
     order: int
 
 
+@dataclass(frozen=True)
+class ModelRun:
+    """A module that was called from outside of any module has returned.
+
+    Attributes:
+        args, kwargs: what it was given, as it is after the call: a forward may change its input in place.
+        training: whether gradients were enabled, or would have been in the step that a shadow forward repeats.
+    """
+
+    module: nn.Module
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    output: Any
+    training: bool
+
+
+@dataclass(frozen=True)
+class LossCall:
+    """A loss function of torch has returned, whether it was called by name or by a loss module.
+
+    Attributes:
+        name: of the function in torch.nn.functional.
+        options: its other arguments by name (reduction, weight, ignore_index, ...), those not given left out.
+        training: whether gradients were enabled.
+        file, line: the user's line.
+    """
+
+    name: str
+    input: Tensor
+    target: Tensor
+    options: Mapping[str, Any]
+    result: Tensor
+    training: bool
+    file: str | None
+    line: int | None
+
+
 class ForwardListener(Protocol):
     """Told what happens inside a forward pass; must not raise."""
 
     def root_called(self, module: nn.Module) -> None: ...
     def root_returned(self, module: nn.Module) -> None: ...
+    def model_ran(self, run: ModelRun) -> None: ...
+    def two_mode_ran(self, module: nn.Module, *, training: bool) -> None: ...
+    def dropout_called(self, p: float, *, active: bool, training: bool, file: str | None, line: int | None) -> None: ...
+    def loss_called(self, call: LossCall) -> None: ...
     def module_ran(self, module: nn.Module, output: Any, *, order: int) -> None: ...
     def activation_begins(self, call: ActivationCall) -> None: ...
     def activation_ends(self, call: ActivationCall, output: Tensor) -> None: ...
@@ -252,7 +304,7 @@ class ForwardTap:
         self._order, self._unit_dim, self.last_parametric_order = 0, -1, -1
         self._handles = [
             register_module_forward_pre_hook(self._pre_hook),
-            register_module_forward_hook(self._post_hook, always_call=True),
+            register_module_forward_hook(self._post_hook, with_kwargs=True, always_call=True),
         ]
         self._with_mode, self._shadow = mode, shadow
         if mode:
@@ -262,6 +314,7 @@ class ForwardTap:
         """Leaves nothing behind; may be called from inside a forward pass, and twice."""
         for handle in self._handles:
             handle.remove()
+            _HOOKS_WITH_KWARGS.pop(handle.id, None)
         self._handles.clear()
         self._stack.clear()
         self._gates.clear()
@@ -298,7 +351,13 @@ class ForwardTap:
         except Exception as error:
             self.listener.failed(error)
 
-    def _post_hook(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def _post_hook(
+        self,
+        module: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        output: Any,
+    ) -> None:
         if torch.compiler.is_compiling() or not self._handles or threading.get_ident() != self._thread:
             return
         try:
@@ -315,8 +374,12 @@ class ForwardTap:
                 if not module._modules:
                     self.last_parametric_order = self._order
                 self.listener.module_ran(module, output, order=self._order)
+            if output is not None and isinstance(module, _TWO_MODES):
+                self.listener.two_mode_ran(module, training=self._training())
             if not self._stack:
                 self.listener.root_returned(module)
+                if output is not None:
+                    self.listener.model_ran(ModelRun(module, args, kwargs, output, self._training()))
         except Exception as error:
             self.listener.failed(error)
 
@@ -336,7 +399,10 @@ class ForwardTap:
                 self._saw_product(args)
                 return None
             if func in _LOSSES:
-                return None if self._training() or self._elsewhere() else _loss_reader(self, args, kwargs)
+                return None if self._elsewhere() else self._loss_reader(_LOSSES[func], args, kwargs)
+            if func in _DROPOUTS:
+                self._saw_dropout(args, kwargs)
+                return None
             if func not in _CLAMPS or not _is_rectifier(args, kwargs):
                 return None
             kind = "relu"
@@ -393,6 +459,37 @@ class ForwardTap:
             self._order += 1
             self.last_parametric_order = self._order
 
+    def _loss_reader(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[[Any], None] | None:
+        defaults = _defaults_of(name)
+        given = {**dict(zip(defaults, args, strict=False)), **kwargs}
+        source = given.pop("input", None) if name != "ctc_loss" else given.pop("log_probs", None)
+        target = given.pop("target", None) if name != "ctc_loss" else given.pop("targets", None)
+        if not isinstance(source, Tensor) or not isinstance(target, Tensor):
+            return None
+        options = {key: v for key, v in given.items() if isinstance(v, Tensor) or v != defaults.get(key)}
+        training = self._training()
+        site = call_site()
+
+        def finish(result: Any) -> None:
+            if not isinstance(result, Tensor):
+                return
+            file, line = site or (None, None)
+            self.listener.loss_called(LossCall(name, source, target, options, result, training, file, line))
+            reduction = options.get("reduction", "mean")
+            if not training and result.dim() == 0 and target.dim() and reduction in ("mean", "sum"):
+                examples = target.numel() if reduction == "sum" else target.shape[0]
+                self.listener.evaluation_loss(result, summed=reduction == "sum", examples=examples)
+
+        return finish
+
+    def _saw_dropout(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        if self._elsewhere() or (self._stack and isinstance(self._stack[-1], _DropoutNd)):
+            return  # a module of its own, which is told as such
+        p, active = _argument(args, kwargs, 1, "p", 0.5), _argument(args, kwargs, 2, "training", True)
+        if isinstance(p, int | float):
+            file, line = call_site() or (None, None)
+            self.listener.dropout_called(float(p), active=bool(active), training=self._training(), file=file, line=line)
+
     def _saw_product(self, args: tuple[Any, ...]) -> None:
         for factor in args[:2]:
             reference, key = self._gates.get(id(factor), (None, None))
@@ -400,18 +497,10 @@ class ForwardTap:
                 self.listener.gate_used(key)
 
 
-def _loss_reader(tap: ForwardTap, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[[Any], None] | None:
-    target = args[1] if len(args) > 1 else kwargs.get("target")
-    if not isinstance(target, Tensor) or not target.dim():
-        return None
-    reduction = kwargs.get("reduction", "mean")
-
-    def finish(result: Any) -> None:
-        if isinstance(result, Tensor) and result.dim() == 0 and reduction in ("mean", "sum"):
-            examples = target.numel() if reduction == "sum" else target.shape[0]
-            tap.listener.evaluation_loss(result, summed=reduction == "sum", examples=examples)
-
-    return finish
+@functools.cache
+def _defaults_of(loss: str) -> dict[str, Any]:
+    """The arguments of a loss function in order, with their defaults."""
+    return {name: p.default for name, p in inspect.signature(getattr(F, loss)).parameters.items()}
 
 
 def _is_rectifier(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:

@@ -18,7 +18,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +29,13 @@ from diagnose.collect._collector import THOROUGH_TURNS, Collector, Loss, Shared,
 from diagnose.collect.activations import ActivationCollector, OutputCollector
 from diagnose.collect.callsite import CallSite, call_site, code_id
 from diagnose.collect.evaluation import EvaluationCollector
-from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, modes_in_place
+from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LossCall, ModelRun, modes_in_place
 from diagnose.collect.inventory import Inventory, unwrapped
 from diagnose.collect.ledger import LedgerCollector
 from diagnose.collect.loss import LossCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
 from diagnose.collect.parameters import GradientCollector, UpdateCollector
+from diagnose.collect.phases import MODEL_EVAL, Phases, Place
 from diagnose.collect.protocol import ProtocolCollector
 from diagnose.collect.reading import readable, undisturbed
 from diagnose.collect.shadow import shadow_forward
@@ -53,10 +54,8 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     OutputCollector,
     EvaluationCollector,
 )
-_FRUITLESS_EVALUATIONS: Final = 3
 _JUMP: Final = 8.0
 _MEMORY: Final = 0.9
-_Place: TypeAlias = tuple[int, int]
 _BACKWARDS_WITHOUT_STEP: Final = 8
 
 
@@ -96,6 +95,11 @@ class _OwnTime:
             self._session.failed(error)
             return True
         return False
+
+    @property
+    def running(self) -> bool:
+        """Whether what runs now is ours."""
+        return self._depth > 0
 
     def so_far_s(self) -> float:
         """Seconds until now, those of the running entry included."""
@@ -140,17 +144,17 @@ class Session:
         self._sampled = False
         self._total = 0
         self._wake_at = 1
-        self._evaluating = False
-        self._fruitless = 0
-        self._losses_seen = 0
+        self._phases = Phases()
+        self._evaluating: Place | None = None
+        self._evaluated = False
         self._shadow_refused: dict[int, str] = {}
         self._scaled: tuple[weakref.ref[Tensor], Tensor] | None = None
         self._stepping: list[tuple[Optimizer, Step | None]] = []
         self._inner: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._names: dict[int, str] = {}
         self._taking_turns: set[str] = set()
-        self._sites: dict[_Place, tuple[CallSite | None, str]] = {}
-        self._level: dict[_Place, tuple[float, float]] = {}
+        self._sites: dict[Place, tuple[CallSite | None, str]] = {}
+        self._level: dict[Place, tuple[float, float]] = {}
         self._backwards = 0
         self._own_reported_s = 0.0
         self._last_step_s = self._began_s
@@ -267,7 +271,7 @@ class Session:
         self._wake_or_sleep()
 
     def _wake_or_sleep(self) -> None:
-        awake = self._sampled or self._evaluating
+        awake = self._sampled or self._evaluating is not None
         if awake != self.awake:
             self.awake = awake
             _board.wake_or_sleep()
@@ -317,7 +321,7 @@ class Session:
         self._watch_level(key, loss, value)
         return loss
 
-    def _watch_level(self, key: _Place, loss: Loss, value: float) -> None:
+    def _watch_level(self, key: Place, loss: Loss, value: float) -> None:
         """A loss that jumps far outside of its own recent spread, or is not finite, is looked into."""
         finite = value - value == 0.0
         mean, spread = self._level.get(key, (value, 0.0))
@@ -479,24 +483,35 @@ class Session:
     def mode_set(self, module: nn.Module, *, training: bool) -> None:
         if self._foreign():
             return
-        with self._ours():
-            if training:
+        if training:
+            with self._ours():
                 self._end_evaluation()
-            elif not self.tap.installed and self._fruitless < _FRUITLESS_EVALUATIONS:
-                self._evaluating, self._losses_seen = True, 0
-                self.tap.install()
-                self._wake_or_sleep()
+        else:
+            self._may_evaluate(MODEL_EVAL)
+
+    def gradients_off(self, place: Place) -> None:
+        if self._evaluating is None and not self._own_time.running and not self._foreign():
+            self._may_evaluate(place)
+
+    def _may_evaluate(self, place: Place) -> None:
+        """What begins here may be an evaluation: models and losses are listened for, if it is worth it."""
+        if self._evaluating is not None or not self._phases.worth_a_look(place, self._total):
+            return
+        with self._ours():
+            self._evaluating, self._evaluated = place, False
+            self._tell("evaluation_begins")
+            self.tap.install()
+            self._wake_or_sleep()
 
     def _end_evaluation(self) -> None:
-        """Loss functions were listened for; a program whose evaluation calls none is left in peace."""
-        if self._evaluating:
-            self._fruitless = 0 if self._losses_seen else self._fruitless + 1
-            self._evaluating = False
-            if not self._sampled:
-                self.tap.remove()
-            self._wake_or_sleep()
-        if self._losses_seen:
-            self._losses_seen = 0
+        if self._evaluating is None:
+            return
+        self._phases.looked(self._evaluating, self._total, fruitful=self._evaluated)
+        self._evaluating = None
+        if not self._sampled:
+            self.tap.remove()
+        self._wake_or_sleep()
+        if self._evaluated:
             self._tell("evaluation_ends")
 
     def compiled_code_runs(self) -> None:
@@ -506,9 +521,11 @@ class Session:
                     self._tell("forwards_end", self.tap.last_parametric_order)
                 self.tap.remove()
 
-    def compiled_module_returned(self) -> None:
-        if self._evaluating:  # the loss function is still to come
-            self.tap.install()
+    def compiled_module_returned(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if self._evaluating is not None and not self._foreign():
+            self.tap.install()  # the loss function is still to come
+            if not torch.is_grad_enabled():
+                self.model_ran(ModelRun(unwrapped(module), args, kwargs, output, training=False))
 
     def compiled_module_called(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self.compiled_code_runs()
@@ -565,16 +582,42 @@ class Session:
             self._tell("gate_used", key)
 
     def evaluation_loss(self, value: Tensor, *, summed: bool, examples: int) -> None:
-        self._losses_seen += 1
+        self._evaluated = True
         with self._ours():
             self._tell("evaluation_loss", value, summed=summed, examples=examples)
+
+    def model_ran(self, run: ModelRun) -> None:
+        self._evaluated |= not run.training
+        if self._looking:
+            with self._ours():
+                self._tell("model_ran", run)
+
+    def loss_called(self, call: LossCall) -> None:
+        if self._looking:
+            with self._ours():
+                self._tell("loss_called", call)
+
+    def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
+        if self._looking:
+            with self._ours():
+                self._tell("two_mode_ran", module, training=training)
+
+    def dropout_called(self, p: float, *, active: bool, training: bool, file: str | None, line: int | None) -> None:
+        if self._looking:
+            with self._ours():
+                self._tell("dropout_called", p, active=active, training=training, file=file, line=line)
+
+    @property
+    def _looking(self) -> bool:
+        """Whether this is a sampled interval or an evaluation; the tap may stay a little longer than either."""
+        return self._sampled or self._evaluating is not None
 
     def module_name(self, module: nn.Module) -> str:
         name = self.inventory.module_name(module)
         return type(module).__name__ if name is None else name
 
 
-def _caller() -> _Place:
+def _caller() -> Place:
     """Identifies the line that called backward, without a search: what stands a fixed number of frames up.
 
     That is the user's line for `loss.backward()`, and some other line that stays the same for other ways in.
