@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
-from diagnose.collect._collector import Collector, Loss, LossCall, Shared, Step
+from diagnose.collect._collector import Collector, Loss, Shared, Step
+from diagnose.collect.forward import LossCall
 from diagnose.collect.graph import Node, loss_part, operation_name, operations_behind, sequence_number
 from diagnose.collect.reading import Unseen, readable, sample_rows, to_host
 from diagnose.history import ObjectiveFacts
@@ -39,7 +40,7 @@ COLUMNS: Final = 64
 CLASSES_MAX: Final = 1000
 _ELEMENTS: Final = 4096
 _ROWS_OF_MANY_CLASSES: Final = 4
-_SAME_LABELS: Final = 1e-6
+_COVERED: Final = 12
 
 _BOUNDS: Final[Mapping[str, tuple[float | None, float | None]]] = {
     "relu": (0.0, None),
@@ -61,6 +62,7 @@ class _Sample:
 
     Attributes:
         value: what the loss function returned, of any shape.
+        covered: numbers of the nodes between the loss and the layer that made its input.
         examples: what a sum is divided by.
         sequence: number of the result's node in the graph, -1 if it has none.
         is_first: whether no optimizer had made a step.
@@ -73,8 +75,18 @@ class _Sample:
     value: Tensor
     examples: int
     sequence: int
+    covered: frozenset[int]
     is_first: bool
     ignored: int | None
+
+
+class _Enlarged(NamedTuple):
+    """Two operands that broadcasting has enlarged both, waiting to be found in a loss."""
+
+    first: tuple[int, ...]
+    second: tuple[int, ...]
+    file: str | None
+    line: int | None
 
 
 class ObjectiveCollector(Collector):
@@ -89,10 +101,12 @@ class ObjectiveCollector(Collector):
         super().__init__(shared)
         self._waiting: list[_Sample] = []
         self._counts: dict[str, int] = {}
+        self._enlarged: dict[int, _Enlarged] = {}
 
     def interval_begins(self, stepped: Optimizer | None, follows: bool) -> None:
         self._waiting.clear()
         self._counts.clear()
+        self._enlarged.clear()
 
     def loss_called(self, call: LossCall) -> None:
         if not call.training or not isinstance(call.result, Tensor):
@@ -109,6 +123,14 @@ class ObjectiveCollector(Collector):
         with Unseen():
             self._take(call, scope, facts, output, target)
 
+    def operands_enlarged(
+        self, first: Tensor, second: Tensor, result: Tensor, file: str | None, line: int | None
+    ) -> None:
+        if result.grad_fn is not None and len(self._enlarged) < OBJECTIVES_MAX:
+            self._enlarged[sequence_number(result.grad_fn)] = _Enlarged(
+                tuple(first.shape), tuple(second.shape), file, line
+            )
+
     def backward_begins(self, loss: Loss | None) -> None:
         if loss is None or loss.tensor.grad_fn is None or not self.shared.is_thorough:
             return
@@ -124,6 +146,10 @@ class ObjectiveCollector(Collector):
         if alone is not None:
             alone.facts.alone += 1
         self._read_by_hand(loss, part)
+        for node in part if self._enlarged else ():
+            enlarged = self._enlarged.get(sequence_number(node))
+            if enlarged is not None:
+                self._note_by_hand("difference", enlarged.file, enlarged.line, loss, enlarged=enlarged)
 
     def step_ends(self, step: Step) -> None:
         waiting, self._waiting = self._waiting, []
@@ -153,9 +179,7 @@ class ObjectiveCollector(Collector):
             self.history.objectives[scope] = ObjectiveFacts(call.name, call.file, call.line, classes=classes)
         return scope
 
-    def _take(
-        self, call: LossCall, scope: str, facts: ObjectiveFacts, output: Tensor, target: Tensor | None
-    ) -> None:
+    def _take(self, call: LossCall, scope: str, facts: ObjectiveFacts, output: Tensor, target: Tensor | None) -> None:
         facts.reduction = str(call.options.get("reduction", "mean"))
         facts.options = tuple(sorted(str(name) for name in call.options))
         facts.input_shape = tuple(output.shape)
@@ -180,6 +204,7 @@ class ObjectiveCollector(Collector):
                 result.detach().to(torch.float32, copy=True).mean(),
                 _examples(output, target, over_classes=over_classes) if facts.reduction == "sum" else 1,
                 sequence_number(result.grad_fn) if result.grad_fn is not None else -1,
+                frozenset(sequence_number(node) for node in operations_behind(result.grad_fn, _COVERED)),
                 not any(self.shared.step_of.values()) and facts.first_value is None,
                 ignored if isinstance(ignored, int) else None,
             )
@@ -189,26 +214,43 @@ class ObjectiveCollector(Collector):
 
     def _read_by_hand(self, loss: Loss, part: list[Node]) -> None:
         """A cross-entropy written by hand takes a logarithm between the model and the loss."""
+        known = frozenset[int]().union(*(sample.covered for sample in self._waiting))
         for node in part:
-            if operation_name(node) not in ("log", "logsoftmax"):
+            if operation_name(node) not in ("log", "logsoftmax") or sequence_number(node) in known:
                 continue
             operations = tuple(operation_name(n) for n in operations_behind(node))
             if "softmax" not in operations and "sigmoid" not in operations:
                 continue
             file, line = loss.site if loss.site is not None else (None, None)
-            scope = f"log ({os.path.basename(file)}:{line})" if file else "log (?)"
-            facts = self.history.objectives.get(scope)
-            if facts is None:
-                if len(self.history.objectives) >= OBJECTIVES_MAX:
-                    return
-                facts = self.history.objectives[scope] = ObjectiveFacts("log", file, line)
-            if not facts.operations or _is_doubled(operations):
-                facts.operations = operations
-            facts.calls += 1
-            facts.used += 1
-            facts.loss_file, facts.loss_line = file, line
-            facts.last_step = max(self.shared.step_of.values(), default=0) + 1
-            facts.first_step = facts.first_step or facts.last_step
+            self._note_by_hand("log", file, line, loss, operations=operations)
+
+    def _note_by_hand(
+        self,
+        name: str,
+        file: str | None,
+        line: int | None,
+        loss: Loss,
+        *,
+        operations: tuple[str, ...] = (),
+        enlarged: _Enlarged | None = None,
+    ) -> None:
+        scope = f"{name} ({os.path.basename(file) if file else '?'}:{line})"
+        facts = self.history.objectives.get(scope)
+        if facts is None:
+            if len(self.history.objectives) >= OBJECTIVES_MAX:
+                return
+            facts = self.history.objectives[scope] = ObjectiveFacts(name, file, line)
+        if not facts.operations or _is_doubled(operations):
+            facts.operations = operations
+        if enlarged is not None:
+            facts.broadcast += 1
+            facts.input_shape, facts.target_shape = enlarged.first, enlarged.second
+        facts.calls += 1
+        facts.used += 1
+        if loss.site is not None:
+            facts.loss_file, facts.loss_line = loss.site
+        facts.last_step = max(self.shared.step_of.values(), default=0) + 1
+        facts.first_step = facts.first_step or facts.last_step
 
     # -- when the step is over --------------------------------------------------------------------------
 
@@ -241,7 +283,7 @@ def _output_and_target(call: LossCall) -> tuple[object, Tensor | None]:
         and isinstance(output, Tensor)
         and not output.requires_grad
     )
-    return (target, output) if is_turned else (output, target)  # type: ignore[return-value]
+    return (target, output) if is_turned else (output, target)
 
 
 def _class_dim(output: Tensor) -> int:
@@ -264,7 +306,7 @@ def _both_enlarged(output: Tensor, target: Tensor | None) -> bool:
         numbers = math.prod(torch.broadcast_shapes(output.shape, target.shape))
     except RuntimeError:
         return False
-    return numbers > max(output.numel(), target.numel())
+    return bool(numbers > max(output.numel(), target.numel()))
 
 
 def _bounds(node: Node) -> tuple[float | None, float | None]:
@@ -289,11 +331,16 @@ def _rows_of_examples(tensor: Tensor) -> Tensor:
         return _every(tensor.reshape(-1), _ELEMENTS)[:, None].to(torch.float32, copy=True)
     sizes, wanted, index = tensor.shape, COLUMNS, [slice(0, None, max(1, tensor.shape[0] // ROWS))]
     for place, size in enumerate(sizes[1:]):
-        take = max(1, min(size, round(wanted ** (1 / (len(sizes) - 1 - place)))))
+        take = size if math.prod(sizes[1 + place :]) <= wanted else _share(size, wanted, len(sizes) - 1 - place)
         index.append(slice(0, (take - 1) * (size // take) + 1, size // take))
         wanted = max(1, wanted // take)
     chosen = tensor[tuple(index)][:ROWS]
     return chosen.reshape(chosen.shape[0], -1).to(torch.float32, copy=True)
+
+
+def _share(size: int, wanted: int, dims: int) -> int:
+    """How many of `size` places to take in the first of `dims` dimensions, to have `wanted` in all."""
+    return max(1, min(size, int(round(float(wanted) ** (1 / dims)))))
 
 
 def _every(flat: Tensor, most: int) -> Tensor:

@@ -34,6 +34,7 @@ from diagnose.collect.inventory import Inventory, unwrapped
 from diagnose.collect.ledger import LedgerCollector
 from diagnose.collect.loss import LossCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
+from diagnose.collect.objective import ObjectiveCollector
 from diagnose.collect.parameters import GradientCollector, UpdateCollector
 from diagnose.collect.phases import MODEL_EVAL, Phases, Place
 from diagnose.collect.protocol import ProtocolCollector
@@ -53,6 +54,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     ActivationCollector,
     OutputCollector,
     EvaluationCollector,
+    ObjectiveCollector,
 )
 _JUMP: Final = 8.0
 _MEMORY: Final = 0.9
@@ -596,6 +598,13 @@ class Session:
         if self._looking:
             with self._ours():
                 self._tell("loss_called", call)
+
+    def operands_enlarged(
+        self, first: Tensor, second: Tensor, result: Tensor, file: str | None, line: int | None
+    ) -> None:
+        if self._sampled:
+            with self._ours():
+                self._tell("operands_enlarged", first, second, result, file, line)
 
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
         if self._looking:
