@@ -68,6 +68,14 @@ Quantity = Literal[
     # Scope: a layer: the gradient of the loss with respect to its output.
     "output_grad_rms",
     "output_grad_zero_share",
+    # Scope: an objective (a call of a loss function), over a bounded sample of rows: its value per example; how far
+    # the outputs differ from row to row, and the targets; the class most rows are given, and the share that is.
+    "objective",
+    "output_spread",
+    "output_scale",
+    "target_spread",
+    "answer",
+    "answer_share",
     # Scope: "run". Wall seconds between optimizer steps, and how much of them was ours.
     "step_s",
     "own_s",
@@ -535,6 +543,80 @@ class LabelFacts:
 
 
 @dataclass
+class ObjectiveFacts:
+    """What is known about one objective: a place in the program where a loss function is called in training.
+
+    Samples are bounded, so numbers of rows and labels are those of the samples.
+
+    Attributes:
+        name: the loss function: "cross_entropy"; or "difference" or "log" for a loss written by hand.
+        file, line: the user's line that calls it.
+        optimizer: the one that steps next.
+        loss_file, loss_line: the line that calls backward on a loss of which this is a part.
+        calls: calls that were looked at.
+        used: of those whose loss was looked at, the calls that were a part of it.
+        alone: the calls that were all of it, but for constant factors.
+        first_step, last_step: of `optimizer`, at which it was looked at.
+        reduction: "mean", "sum" or "none".
+        options: names of the options that are not at their default.
+        input_shape, target_shape: at the latest call.
+        classes: number of classes, 0 where there are none.
+        operations: what made the input, nearest first, views left out: ("softmax", "addmm"). Empty if not known.
+        low, high: bounds of the first of them, None where it has none.
+        both_learn: whether gradients flow into the target, too.
+        distributions: calls in which every row was a probability distribution.
+        above_one: calls in which most rows, taken as log-probabilities, add up to more than one.
+        positive: calls in which a tenth of the values or more were above zero.
+        target_distributions, target_logs: calls whose target had rows that add up to one; values below zero.
+        broadcast: calls in which both operands were enlarged, and neither had a dimension made for it.
+        labels: how often each class was wanted; of at most 1,000 classes.
+        target_mean, target_square, target_low, target_high: moments and extremes of real-valued targets.
+        unreachable: mean square of how far targets lie outside of `low` and `high`.
+        first_value: value per example before any optimizer step, None if it was not seen.
+        uninformed: value per example of a model that knows nothing of the inputs: ln K, ln 2; None if not known.
+    """
+
+    name: str
+    file: str | None = None
+    line: int | None = None
+    optimizer: str = ""
+    loss_file: str | None = None
+    loss_line: int | None = None
+    calls: int = 0
+    used: int = 0
+    alone: int = 0
+    first_step: int = 0
+    last_step: int = 0
+    reduction: str = "mean"
+    options: tuple[str, ...] = ()
+    input_shape: tuple[int, ...] = ()
+    target_shape: tuple[int, ...] = ()
+    classes: int = 0
+    operations: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    both_learn: bool = False
+    distributions: int = 0
+    above_one: int = 0
+    positive: int = 0
+    target_distributions: int = 0
+    target_logs: int = 0
+    broadcast: int = 0
+    labels: dict[str, int] = field(default_factory=dict)
+    target_mean: float = 0.0
+    target_square: float = 0.0
+    target_low: float = 0.0
+    target_high: float = 0.0
+    unreachable: float = 0.0
+    first_value: float | None = None
+    uninformed: float | None = None
+
+    @property
+    def target_variance(self) -> float:
+        return max(self.target_square - self.target_mean**2, 0.0)
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
@@ -579,6 +661,7 @@ class History:
         self.twins: list[TwinFacts] = []
         self.loads: list[LoadFacts] = []
         self.labels: dict[str, LabelFacts] = {}
+        self.objectives: dict[str, ObjectiveFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -671,6 +754,7 @@ class History:
             "twins": [vars(facts) for facts in self.twins],
             "loads": [vars(facts) for facts in self.loads],
             "labels": {name: vars(facts) for name, facts in self.labels.items()},
+            "objectives": {name: vars(facts) for name, facts in self.objectives.items()},
             "run": vars(self.run),
         }
         return data, arrays
@@ -709,6 +793,10 @@ class History:
         history.twins = [_known(TwinFacts, f) for f in data.get("twins", [])]
         history.loads = [_known(LoadFacts, f) for f in data.get("loads", [])]
         history.labels = {n: _known(LabelFacts, f) for n, f in data.get("labels", {}).items()}
+        history.objectives = {n: _known(ObjectiveFacts, f) for n, f in data.get("objectives", {}).items()}
+        for objective in history.objectives.values():
+            objective.options, objective.operations = tuple(objective.options), tuple(objective.operations)
+            objective.input_shape, objective.target_shape = tuple(objective.input_shape), tuple(objective.target_shape)
         history.run = _known(RunFacts, data["run"])
         return history
 

@@ -142,6 +142,11 @@ class Collector:
     def loss_called(self, call: LossCall) -> None:
         """A loss function of torch has returned."""
 
+    def operands_enlarged(
+        self, first: Tensor, second: Tensor, result: Tensor, file: str | None, line: int | None
+    ) -> None:
+        """A difference or product of two tensors with equally many rows has more numbers than either of them."""
+
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
         """A dropout or a normalisation with running statistics ran; `training`: with gradients enabled."""
 

@@ -101,3 +101,63 @@ def operation_name(node: Node) -> str:
 
 def _sequence_number(node: Node) -> int:
     return int(node._sequence_nr())
+
+
+_TRANSPARENT: Final = frozenset(
+    {
+        "view", "unsafeview", "reshapealias", "transpose", "t", "permute", "squeeze", "unsqueeze", "select", "slice",
+        "index", "indexselect", "gather", "maskedselect", "tocopy", "clone", "copy", "expand", "alias", "asstrided",
+        "split", "splitwithsizes", "unbind", "cat", "stack", "clamp", "clampmin", "clampmax", "nantonum", "narrow",
+        "flip", "movedim", "diagonal", "copybackwards",
+    }
+)  # fmt: skip
+_JOINING: Final = frozenset({"cat", "stack"})
+_CHAIN_MAX: Final = 48
+# Behind one of these lies the model, not the loss.
+_LAYERS: Final = (
+    "addmm", "mm", "bmm", "baddbmm", "mv", "addmv", "dot", "convolution", "embedding", "nativebatchnorm",
+    "nativelayernorm", "nativegroupnorm", "cudnn", "miopen", "mkldnn", "lstm", "gru", "scaled", "linear", "accumulate",
+)  # fmt: skip
+
+
+def operations_behind(node: Node | None, most: int = 4) -> list[Node]:
+    """The operations that led to `node` one after another, itself first; views, casts and clamps are left out.
+
+    It ends with the first that has several inputs in the graph, such as a layer.
+    """
+    found: list[Node] = []
+    for _ in range(_CHAIN_MAX):
+        if node is None or hasattr(node, "variable") or len(found) == most:
+            break
+        name = operation_name(node)
+        below = [parent for parent, _ in node.next_functions if parent is not None]
+        if name not in _TRANSPARENT:
+            found.append(node)
+        if not below or (len(below) > 1 and name not in _JOINING):
+            break
+        node = below[0]
+    return found
+
+
+def loss_part(root: Node, most: int = 64) -> list[Node]:
+    """The operations between a loss and the last layers of the model: at most `most`, nearest to the loss first."""
+    seen = {root}
+    queue = deque([root])
+    found: list[Node] = []
+    while queue and len(found) < most:
+        node = queue.popleft()
+        if hasattr(node, "variable"):
+            continue
+        found.append(node)
+        if operation_name(node).startswith(_LAYERS):
+            continue
+        for below, _ in node.next_functions:
+            if below is not None and below not in seen:
+                seen.add(below)
+                queue.append(below)
+    return found
+
+
+def sequence_number(node: Node) -> int:
+    """When the operation was made, among those of its thread: identifies it without keeping it alive."""
+    return _sequence_number(node)

@@ -38,6 +38,7 @@ from diagnose.collect.leaves import LeafCollector
 from diagnose.collect.ledger import LedgerCollector
 from diagnose.collect.loss import LossCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
+from diagnose.collect.objective import ObjectiveCollector
 from diagnose.collect.parameters import GradientCollector, UpdateCollector
 from diagnose.collect.phases import MODEL_EVAL, Phases, Place
 from diagnose.collect.probes import ProbeCollector
@@ -64,6 +65,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     OutputCollector,
     EvaluationCollector,
     LabelCollector,
+    ObjectiveCollector,
     ProbeCollector,  # last: it runs the model
 )
 _JUMP: Final = 8.0
@@ -633,6 +635,13 @@ class Session:
         if self._looking:
             with self._ours():
                 self._tell("loss_called", call)
+
+    def operands_enlarged(
+        self, first: Tensor, second: Tensor, result: Tensor, file: str | None, line: int | None
+    ) -> None:
+        if self._sampled:
+            with self._ours():
+                self._tell("operands_enlarged", first, second, result, file, line)
 
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
         if self._looking:
