@@ -340,7 +340,7 @@ def _rows_of_examples(tensor: Tensor) -> Tensor:
 
 def _share(size: int, wanted: int, dims: int) -> int:
     """How many of `size` places to take in the first of `dims` dimensions, to have `wanted` in all."""
-    return max(1, min(size, round(float(wanted) ** (1 / dims))))
+    return max(1, min(size, round(math.pow(wanted, 1 / dims))))
 
 
 def _every(flat: Tensor, most: int) -> Tensor:
