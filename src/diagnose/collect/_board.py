@@ -1,9 +1,10 @@
 """The switchboard: torch is patched once per process, every listener is told what happens.
 
 Patched are only functions that nobody stores, pickles or scripts: the one door to the autograd engine,
-`zero_grad`, `Module.train`, GradScaler's and clipping's inner steps, `torch.compile`. `F.relu` and its like are
-never replaced; forward.py reads them by a mode. A patch is taken back only if it is still ours; if somebody
-has patched over it, it stays, and does nothing. In a forked child nobody listens.
+`zero_grad`, `Module.train`, `Module.state_dict` and `load_state_dict`, GradScaler's and clipping's inner steps,
+`torch.compile`. `F.relu` and its like are never replaced; forward.py reads them by a mode. A patch is taken back
+only if it is still ours; if somebody has patched over it, it stays, and does nothing. In a forked child nobody
+listens.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ class Listener(Protocol):
     def loss_scaled(self, loss: Tensor, scaled: Tensor) -> None: ...
     def mode_set(self, module: torch.nn.Module, *, training: bool) -> None: ...
     def gradients_off(self, place: tuple[int, int]) -> None: ...
+    def state_taken(self, module: torch.nn.Module, state: Any) -> None: ...
+    def state_loads(self, module: torch.nn.Module, state: Any) -> None: ...
+    def state_loaded(self, module: torch.nn.Module, state: Any, missing: list[str], unexpected: list[str]) -> None: ...
     def compiled_code_runs(self) -> None: ...
     def compiled_module_called(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None: ...
     def compiled_module_returned(self, module: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> None: ...
@@ -198,6 +202,40 @@ def _wrap_enter(original: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return enter
+
+
+def _wrap_state_dict(original: Callable[..., Any]) -> Callable[..., Any]:
+    depth = threading.local()
+
+    def state_dict(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        # As `train`, it goes through the children.
+        outermost = not getattr(depth, "inside", False)
+        depth.inside = True
+        try:
+            state = original(self, *args, **kwargs)
+        finally:
+            if outermost:
+                depth.inside = False
+        if outermost and not _silent():
+            for listener in tuple(_listeners):
+                listener.state_taken(self, state)
+        return state
+
+    return state_dict
+
+
+def _wrap_load_state_dict(original: Callable[..., Any]) -> Callable[..., Any]:
+    def load_state_dict(self: torch.nn.Module, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        listeners = () if _silent() else tuple(_listeners)
+        for listener in listeners:
+            listener.state_loads(self, state_dict)
+        result = original(self, state_dict, *args, **kwargs)
+        if result is not None:
+            for listener in listeners:
+                listener.state_loaded(self, state_dict, list(result.missing_keys), list(result.unexpected_keys))
+        return result
+
+    return load_state_dict
 
 
 def _wrap_clip(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -381,6 +419,8 @@ def _install() -> None:
     _patches.append(_Patch(Optimizer, "zero_grad", _wrap_zero_grad))
     _patches.append(_Patch(torch.nn.Module, "zero_grad", _wrap_zero_grad))
     _patches.append(_Patch(torch.nn.Module, "train", _wrap_train))
+    _patches.append(_Patch(torch.nn.Module, "state_dict", _wrap_state_dict))
+    _patches.append(_Patch(torch.nn.Module, "load_state_dict", _wrap_load_state_dict))
     _patches.append(_Patch(torch, "compile", _wrap_compile))
     _patches.append(_Patch(torch.no_grad, "__enter__", _wrap_enter))
     _patches.append(_Patch(torch.inference_mode, "__enter__", _wrap_enter))

@@ -88,6 +88,7 @@ _KINDS: Final[dict[Any, str]] = {
     for function in _names(*names)
 }
 _CLAMPS: Final = frozenset(_names("clamp", "clamp_min", "clip"))
+_DIFFERENCES: Final = frozenset([*_names("sub", "subtract", "rsub"), Tensor.__sub__, Tensor.__rsub__, Tensor.__isub__])
 _PRODUCTS: Final = frozenset([*_names("mul", "multiply"), Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__])
 # Where the units lie in what a layer puts out: dimension 1 after convolutions, else the last.
 _UNIT_DIMS: Final[dict[Any, int]] = {
@@ -207,6 +208,9 @@ class ForwardListener(Protocol):
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None: ...
     def dropout_called(self, p: float, *, active: bool, training: bool, file: str | None, line: int | None) -> None: ...
     def loss_called(self, call: LossCall) -> None: ...
+    def operands_enlarged(
+        self, first: Tensor, second: Tensor, result: Tensor, file: str | None, line: int | None
+    ) -> None: ...
     def module_ran(self, module: nn.Module, output: Any, *, order: int) -> None: ...
     def activation_begins(self, call: ActivationCall) -> None: ...
     def activation_ends(self, call: ActivationCall, output: Tensor) -> None: ...
@@ -397,7 +401,9 @@ class ForwardTap:
                 return None
             if func in _PRODUCTS:
                 self._saw_product(args)
-                return None
+                return self._enlarged_reader(args)
+            if func in _DIFFERENCES:
+                return self._enlarged_reader(args)
             if func in _LOSSES:
                 return None if self._elsewhere() else self._loss_reader(_LOSSES[func], args, kwargs)
             if func in _DROPOUTS:
@@ -479,6 +485,23 @@ class ForwardTap:
             if not training and result.dim() == 0 and target.dim() and reduction in ("mean", "sum"):
                 examples = target.numel() if reduction == "sum" else target.shape[0]
                 self.listener.evaluation_loss(result, summed=reduction == "sum", examples=examples)
+
+        return finish
+
+    def _enlarged_reader(self, args: tuple[Any, ...]) -> Callable[[Any], None] | None:
+        """Looks for [N, 1] with [N], of which broadcasting makes [N, N]."""
+        if len(args) < 2 or not isinstance(args[0], Tensor) or not isinstance(args[1], Tensor):
+            return None
+        first, second = args[0], args[1]
+        if first.dim() == second.dim() or not (first.requires_grad or second.requires_grad):
+            return None
+        if not first.dim() or not second.dim() or first.shape[0] != second.shape[0] or self._elsewhere():
+            return None
+
+        def finish(result: Any) -> None:
+            if isinstance(result, Tensor) and result.numel() > max(first.numel(), second.numel()):
+                file, line = call_site() or (None, None)
+                self.listener.operands_enlarged(first, second, result, file, line)
 
         return finish
 

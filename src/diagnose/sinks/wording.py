@@ -285,6 +285,13 @@ def headline(report: Report) -> str:
     }[report.verdict]
 
 
+def accepted(report: Report) -> str:
+    """How many findings were left out because they are known, and why; "" if none was."""
+    reasons = [reason for _, reason in report.accepted]
+    why = [f"{number(reasons.count(reason))} {visible(reason)}" for reason in _unique(reasons)]
+    return f"{counted(len(reasons), 'finding')} not shown: {_some(why)}" if reasons else ""
+
+
 def watched(report: Report) -> str:
     """What was watched and at what cost, in a line."""
     run = report.run
