@@ -471,6 +471,22 @@ class LoadFacts:
 
 
 @dataclass
+class LifetimeFacts:
+    """How long the graph behind one loss was alive. Steps are counted over all optimizers.
+
+    Attributes:
+        born: steps made when its backward began.
+        died: steps made when the graph was freed; None if it was alive when the watch ended.
+        file, line: where backward was called.
+    """
+
+    born: int
+    died: int | None = None
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
@@ -512,6 +528,7 @@ class History:
         self.symmetric: dict[str, SymmetryFacts] = {}
         self.twins: list[TwinFacts] = []
         self.loads: list[LoadFacts] = []
+        self.lifetimes: list[LifetimeFacts] = []
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -601,6 +618,7 @@ class History:
             "symmetric": {name: vars(facts) for name, facts in self.symmetric.items()},
             "twins": [vars(facts) for facts in self.twins],
             "loads": [vars(facts) for facts in self.loads],
+            "lifetimes": [vars(facts) for facts in self.lifetimes],
             "run": vars(self.run),
         }
         return data, arrays
@@ -636,6 +654,7 @@ class History:
         history.symmetric = {n: _known(SymmetryFacts, f) for n, f in data.get("symmetric", {}).items()}
         history.twins = [_known(TwinFacts, f) for f in data.get("twins", [])]
         history.loads = [_known(LoadFacts, f) for f in data.get("loads", [])]
+        history.lifetimes = [_known(LifetimeFacts, f) for f in data.get("lifetimes", [])]
         history.run = _known(RunFacts, data["run"])
         return history
 

@@ -35,6 +35,7 @@ from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, modes_
 from diagnose.collect.inventory import Inventory, unwrapped
 from diagnose.collect.leaves import LeafCollector
 from diagnose.collect.ledger import LedgerCollector
+from diagnose.collect.lifetimes import LifetimeCollector
 from diagnose.collect.loss import LossCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
 from diagnose.collect.parameters import GradientCollector, UpdateCollector
@@ -54,6 +55,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     SymmetryCollector,
     TyingCollector,
     CheckpointCollector,
+    LifetimeCollector,
     GradientCollector,
     NonFiniteCollector,
     UpdateCollector,
