@@ -617,6 +617,22 @@ class ObjectiveFacts:
 
 
 @dataclass
+class LifetimeFacts:
+    """How long the graph behind one loss was alive. Steps are counted over all optimizers.
+
+    Attributes:
+        born: steps made when its backward began.
+        died: steps made when the graph was freed; None if it was alive when the watch ended.
+        file, line: where backward was called.
+    """
+
+    born: int
+    died: int | None = None
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
@@ -662,6 +678,7 @@ class History:
         self.loads: list[LoadFacts] = []
         self.labels: dict[str, LabelFacts] = {}
         self.objectives: dict[str, ObjectiveFacts] = {}
+        self.lifetimes: list[LifetimeFacts] = []
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -755,6 +772,7 @@ class History:
             "loads": [vars(facts) for facts in self.loads],
             "labels": {name: vars(facts) for name, facts in self.labels.items()},
             "objectives": {name: vars(facts) for name, facts in self.objectives.items()},
+            "lifetimes": [vars(facts) for facts in self.lifetimes],
             "run": vars(self.run),
         }
         return data, arrays
@@ -797,6 +815,7 @@ class History:
         for objective in history.objectives.values():
             objective.options, objective.operations = tuple(objective.options), tuple(objective.operations)
             objective.input_shape, objective.target_shape = tuple(objective.input_shape), tuple(objective.target_shape)
+        history.lifetimes = [_known(LifetimeFacts, f) for f in data.get("lifetimes", [])]
         history.run = _known(RunFacts, data["run"])
         return history
 

@@ -36,6 +36,7 @@ from diagnose.collect.inventory import Inventory, unwrapped
 from diagnose.collect.labels import LabelCollector
 from diagnose.collect.leaves import LeafCollector
 from diagnose.collect.ledger import LedgerCollector
+from diagnose.collect.lifetimes import LifetimeCollector
 from diagnose.collect.loss import LossCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
 from diagnose.collect.objective import ObjectiveCollector
@@ -58,6 +59,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     SymmetryCollector,
     TyingCollector,
     CheckpointCollector,
+    LifetimeCollector,
     GradientCollector,
     NonFiniteCollector,
     UpdateCollector,
