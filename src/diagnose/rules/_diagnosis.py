@@ -9,7 +9,7 @@ from typing import Any
 
 from diagnose.findings import Evidence, Finding, Severity
 from diagnose.history import History
-from diagnose.rules._base import NotRun, Rule
+from diagnose.rules._base import NotRun, Rule, broken_plugins
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def diagnose_history(
             if strict:
                 raise
             found.append(_rule_error(code, error))
+    found.extend(_plugin_error(name, problem) for name, problem in broken_plugins().items())
     findings = [
         shown
         for finding in _attach_symptoms(found, rules)
@@ -201,4 +202,15 @@ def _rule_error(code: str, error: Exception) -> Finding:
         evidence={"rule": code, "traceback": "".join(traceback.format_exception(error))},
         cause="A defect of the rule, not of your training.",
         remedy="Please report it; --ignore rule-error silences it.",
+    )
+
+
+def _plugin_error(name: str, problem: str) -> Finding:
+    return Finding(
+        code="rule-error",
+        severity=Severity.INFO,
+        message=f"the plugin {name} could not be loaded, so its rules did not run: {problem}",
+        evidence={"plugin": name},
+        cause="A defect of the plugin, or a version of it that does not fit; not of your training.",
+        remedy="Update or uninstall the plugin; --ignore rule-error silences it.",
     )
