@@ -11,7 +11,6 @@ from diagnose.findings import Evidence, Finding, Severity
 from diagnose.history import History
 from diagnose.rules._base import NotRun, Rule, broken_plugins
 
-
 # What a run had to have for a quantity to be there, where its name does not say it.
 _TAKEN_FROM: Final[Mapping[str, str]] = {
     "eval_loss": "a loss function called in eval mode without gradients",
