@@ -518,11 +518,13 @@ class EvaluationFacts:
     Attributes:
         optimizer: the one whose steps were made between the evaluations, "" if there were none.
         file, line: where the loss function is called.
+        half_of: the stream of which this is the first or the second half of the calls; None if it is a whole one.
     """
 
     optimizer: str = ""
     file: str | None = None
     line: int | None = None
+    half_of: str | None = None
 
 
 @dataclass
