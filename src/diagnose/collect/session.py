@@ -33,6 +33,7 @@ from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LossCa
 from diagnose.collect.inventory import Inventory, unwrapped
 from diagnose.collect.ledger import LedgerCollector
 from diagnose.collect.loss import LossCollector
+from diagnose.collect.modes import ModesCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
 from diagnose.collect.parameters import GradientCollector, UpdateCollector
 from diagnose.collect.phases import MODEL_EVAL, Phases, Place
@@ -53,6 +54,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     ActivationCollector,
     OutputCollector,
     EvaluationCollector,
+    ModesCollector,
 )
 _JUMP: Final = 8.0
 _MEMORY: Final = 0.9
@@ -484,8 +486,9 @@ class Session:
         if self._foreign():
             return
         if training:
-            with self._ours():
-                self._end_evaluation()
+            if torch.is_grad_enabled():  # without gradients it does not train yet
+                with self._ours():
+                    self._end_evaluation()
         else:
             self._may_evaluate(MODEL_EVAL)
 
