@@ -31,8 +31,9 @@ Ints = NDArray[np.int64]
 Quantity = Literal[
     # Scope: a loss stream (one per line of the script that calls backward, and optimizer).
     "loss",
-    # Scope: "eval", or the name given to watch.log().
+    # Scope: an evaluation stream, see EvaluationFacts: "eval", "eval@LINE".
     "eval_loss",
+    # Scope: the name given to watch.log().
     "metric",
     # Scope: an optimizer. L2 norm over all its gradients as the step uses them / as clipping found them.
     "grad_norm",
@@ -91,6 +92,9 @@ EventKind = Literal[
     # A model that is being trained ran without gradients, once or several times in a row. detail: see
     # collect/modes.py. Scope: the model.
     "ran-without-gradients",
+    # `state_dict` of a model was asked for / given back to it by `load_state_dict`. Scope: "run".
+    "state-saved",
+    "state-loaded",
 ]
 EVENT_KINDS: Final[tuple[str, ...]] = get_args(EventKind)
 
@@ -420,12 +424,55 @@ class LossFacts:
 
 
 @dataclass
+class ProbeFacts:
+    """What came of an experiment on a copy of a batch; see collect/probes.py.
+
+    Attributes:
+        probe: "one-sample" or "next-token".
+        model: qualified name of the module that was run, or its class name.
+        reason: why it was not run; "" if it was.
+        step: the step after which it was run.
+        examples: examples in the batch, or places in the sequence.
+        affected: share of the other examples, or of the earlier places, whose outputs changed.
+        sees_target: whether the output just before the first replaced place changed: it predicts that place.
+        softmax_across: whether a softmax goes along the examples.
+        softmax_shape, file, line: the shape of what it is applied to, and where it is called.
+    """
+
+    probe: str
+    model: str
+    reason: str = ""
+    step: int = 0
+    examples: int = 0
+    affected: float = 0.0
+    sees_target: bool = False
+    softmax_across: bool = False
+    softmax_shape: list[int] = field(default_factory=list)
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
+class EvaluationFacts:
+    """What is known about one evaluation stream: losses measured again and again at the same place.
+
+    Attributes:
+        optimizer: the one whose steps were made between the evaluations, "" if there were none.
+        file, line: where the loss function is called.
+    """
+
+    optimizer: str = ""
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
     Attributes:
         wall_s, own_s: how long the watch has been on, and how much of it was ours.
-        startup_s: the part of own_s spent on imports, discovery and the dense first samples.
+        startup_s: the part of own_s spent once: on imports, discovery, the dense first samples, and probes.
         sampled: sampled steps.
     """
 
@@ -458,6 +505,8 @@ class History:
         self.modes: dict[str, ModeFacts] = {}
         self.optimizers: dict[str, OptimizerFacts] = {}
         self.losses: dict[str, LossFacts] = {}
+        self.probes: dict[str, ProbeFacts] = {}
+        self.evaluations: dict[str, EvaluationFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -544,6 +593,8 @@ class History:
             "modes": {name: vars(facts) for name, facts in self.modes.items()},
             "optimizers": {name: vars(facts) for name, facts in self.optimizers.items()},
             "losses": {name: vars(facts) for name, facts in self.losses.items()},
+            "probes": {name: vars(facts) for name, facts in self.probes.items()},
+            "evaluations": {name: vars(facts) for name, facts in self.evaluations.items()},
             "run": vars(self.run),
         }
         return data, arrays
@@ -574,6 +625,8 @@ class History:
         history.modes = {n: _known(ModeFacts, f) for n, f in data.get("modes", {}).items()}
         history.optimizers = {n: _known(OptimizerFacts, f) for n, f in data["optimizers"].items()}
         history.losses = {n: _known(LossFacts, f) for n, f in data["losses"].items()}
+        history.probes = {n: _known(ProbeFacts, f) for n, f in data.get("probes", {}).items()}
+        history.evaluations = {n: _known(EvaluationFacts, f) for n, f in data.get("evaluations", {}).items()}
         history.run = _known(RunFacts, data["run"])
         return history
 

@@ -54,6 +54,7 @@ class Listener(Protocol):
     def loss_scaled(self, loss: Tensor, scaled: Tensor) -> None: ...
     def mode_set(self, module: torch.nn.Module, *, training: bool) -> None: ...
     def gradients_off(self, place: tuple[int, int]) -> None: ...
+    def state_moved(self, *, loaded: bool) -> None: ...
     def compiled_code_runs(self) -> None: ...
     def compiled_module_called(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None: ...
     def compiled_module_returned(self, module: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> None: ...
@@ -197,6 +198,26 @@ def _wrap_enter(original: Callable[..., Any]) -> Callable[..., Any]:
     return enter
 
 
+def _wrap_state(original: Callable[..., Any], *, loaded: bool) -> Callable[..., Any]:
+    depth = threading.local()
+
+    def state(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        # As `train`, `state_dict` recurses through the children.
+        outermost = not getattr(depth, "inside", False)
+        depth.inside = True
+        try:
+            result = original(self, *args, **kwargs)
+        finally:
+            if outermost:
+                depth.inside = False
+        if outermost and not _silent():
+            for listener in tuple(_listeners):
+                listener.state_moved(loaded=loaded)
+        return result
+
+    return state
+
+
 def _wrap_clip(original: Callable[..., Any]) -> Callable[..., Any]:
     def clip_grads_with_norm(parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kwargs: Any) -> Any:
         if not _silent():
@@ -325,6 +346,8 @@ def _install() -> None:
     _patches.append(_Patch(Optimizer, "zero_grad", _wrap_zero_grad))
     _patches.append(_Patch(torch.nn.Module, "zero_grad", _wrap_zero_grad))
     _patches.append(_Patch(torch.nn.Module, "train", _wrap_train))
+    _patches.append(_Patch(torch.nn.Module, "state_dict", functools.partial(_wrap_state, loaded=False)))
+    _patches.append(_Patch(torch.nn.Module, "load_state_dict", functools.partial(_wrap_state, loaded=True)))
     _patches.append(_Patch(torch, "compile", _wrap_compile))
     _patches.append(_Patch(torch.no_grad, "__enter__", _wrap_enter))
     _patches.append(_Patch(torch.inference_mode, "__enter__", _wrap_enter))

@@ -16,6 +16,7 @@ from diagnose.history import History
 
 THOROUGH_TURNS: Final = 12
 THOROUGH_EVERY: Final = 4
+PROBE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Shared:
         turn: number of the current sample; rotates windows and bounded samples.
         gradients_are_finite: whether all gradients of the current step were, as far as read.
         layer_scopes: names of the activations seen so far.
+        probe_seconds: how long all probes of the watch may take; 0 for none.
+        probed_s: how long they have taken: a cost of its own, which is not charged to the samples.
         histogram: takes (tag, step, values on the host), or None where nobody draws histograms now.
     """
 
@@ -71,6 +74,8 @@ class Shared:
     thorough_until: int = THOROUGH_TURNS
     gradients_are_finite: bool = True
     layer_scopes: dict[CallKey, str] = field(default_factory=dict)
+    probe_seconds: float = PROBE_SECONDS
+    probed_s: float = 0.0
     histogram: Callable[[str, int, Tensor], None] | None = None
 
     @property
@@ -122,7 +127,7 @@ class Collector:
     # In evaluation phases, of which few enough are looked at. What runs without gradients inside of a sampled
     # interval, as a teacher does, looks like a phase too, and is over when the next backward begins.
     def evaluation_begins(self) -> None:
-        """`model.eval()`, or a block without gradients."""
+        """`model.eval()`, or a block without gradients; `model.eval()` again while a phase goes on."""
 
     def evaluation_ends(self) -> None:
         """Training goes on after a phase in which a model ran or a loss was seen."""

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from diagnose.collect import _board
-from diagnose.collect._collector import THOROUGH_TURNS, Collector, Loss, Shared, Step
+from diagnose.collect._collector import PROBE_SECONDS, THOROUGH_TURNS, Collector, Loss, Shared, Step
 from diagnose.collect.activations import ActivationCollector, OutputCollector
 from diagnose.collect.callsite import CallSite, call_site, code_id
 from diagnose.collect.evaluation import EvaluationCollector
@@ -37,6 +37,7 @@ from diagnose.collect.modes import ModesCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
 from diagnose.collect.parameters import GradientCollector, UpdateCollector
 from diagnose.collect.phases import MODEL_EVAL, Phases, Place
+from diagnose.collect.probes import ProbeCollector
 from diagnose.collect.protocol import ProtocolCollector
 from diagnose.collect.reading import readable, undisturbed
 from diagnose.collect.shadow import shadow_forward
@@ -55,6 +56,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     OutputCollector,
     EvaluationCollector,
     ModesCollector,
+    ProbeCollector,  # last: it runs the model
 )
 _JUMP: Final = 8.0
 _MEMORY: Final = 0.9
@@ -114,6 +116,7 @@ class Session:
     Args:
         models, optimizers: what to watch; empty to discover it.
         schedule: when to sample.
+        probe_seconds: as Shared.probe_seconds.
         collectors: classes to use, for tests.
         after_step: called now and then after a step, inside our own time, with the total number of steps; returns
             the time (`time.perf_counter`) before which it need not be called again.
@@ -126,6 +129,7 @@ class Session:
         models: Mapping[str, nn.Module],
         optimizers: Sequence[Optimizer],
         schedule: Schedule,
+        probe_seconds: float = PROBE_SECONDS,
         collectors: Sequence[type[Collector]] = COLLECTORS,
         after_step: Callable[[int], float] | None = None,
         histogram: Callable[[str, int, Tensor], None] | None = None,
@@ -137,7 +141,7 @@ class Session:
         self._after_step = after_step
         self._histogram = histogram
         self._next_histogram = 1
-        self.shared = Shared(self.history, self.inventory, {})
+        self.shared = Shared(self.history, self.inventory, {}, probe_seconds=probe_seconds)
         self.collectors = [collector(self.shared) for collector in collectors]
         self._handlers = self._find_handlers()
         self._losses = self._find_losses()
@@ -159,6 +163,7 @@ class Session:
         self._level: dict[Place, tuple[float, float]] = {}
         self._backwards = 0
         self._own_reported_s = 0.0
+        self._startup_s = 0.0
         self._last_step_s = self._began_s
         self._next_call_s = 0.0
         self._own_time = _OwnTime(self)
@@ -444,7 +449,8 @@ class Session:
         self.history.record("step_s", step.total, {"run": now_s - self._last_step_s})
         self.history.record("own_s", step.total, {"run": own_s - self._own_reported_s})
         if self._total <= DENSE_STEPS:
-            run.startup_s = own_s
+            self._startup_s = own_s - self.shared.probed_s
+        run.startup_s = self._startup_s + self.shared.probed_s
         self.take_stock()
         if self._after_step is not None and now_s > self._next_call_s:
             self._next_call_s = self._after_step(step.total)
@@ -452,7 +458,7 @@ class Session:
         self._taking_turns.add(step.name)
         if isinstance(self.schedule, BudgetSteps):
             self.schedule.companions = len(self._taking_turns)
-        self.schedule.spent(own_s=own_s, wall_s=run.wall_s, step=step.total)
+        self.schedule.spent(own_s=own_s - self.shared.probed_s, wall_s=run.wall_s, step=step.total)
         self._wake_at = self.schedule.next_after(step.total)
         if self._wake_at > step.total + 1:
             self._taking_turns.clear()
@@ -498,13 +504,21 @@ class Session:
 
     def _may_evaluate(self, place: Place) -> None:
         """What begins here may be an evaluation: models and losses are listened for, if it is worth it."""
-        if self._evaluating is not None or not self._phases.worth_a_look(place, self._total):
+        if self._evaluating is not None:
+            with self._ours():
+                self._tell("evaluation_begins")
+            return
+        if not self._phases.worth_a_look(place, self._total):
             return
         with self._ours():
             self._evaluating, self._evaluated = place, False
             self._tell("evaluation_begins")
             self.tap.install()
             self._wake_or_sleep()
+
+    def state_moved(self, *, loaded: bool) -> None:
+        if not self._foreign():
+            self.history.note("state-loaded" if loaded else "state-saved", self._total, "run")
 
     def _end_evaluation(self) -> None:
         if self._evaluating is None:

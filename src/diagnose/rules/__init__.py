@@ -6,11 +6,12 @@ import functools
 import importlib
 import importlib.metadata
 import pkgutil
+from collections.abc import Mapping
 
-from diagnose.rules._base import SECTIONS, Rule, registered, rule
+from diagnose.rules._base import SECTIONS, NotRun, Rule, registered, rule
 from diagnose.rules._diagnosis import Diagnosis, diagnose_history
 
-__all__ = ["SECTIONS", "Diagnosis", "Rule", "all_rules", "diagnose_history", "rule"]
+__all__ = ["SECTIONS", "Diagnosis", "NotRun", "Rule", "all_rules", "diagnose_history", "pages_of", "rule"]
 
 ENTRY_POINTS = "diagnose.rules"
 
@@ -24,3 +25,8 @@ def all_rules() -> dict[str, Rule]:
     for entry_point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         entry_point.load()
     return registered()
+
+
+def pages_of(rules: Mapping[str, Rule]) -> dict[str, str]:
+    """The pages of the rules by code, for sinks, which know no rules."""
+    return {code: rule.page for code, rule in rules.items()}
