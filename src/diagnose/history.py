@@ -97,6 +97,9 @@ EventKind = Literal[
     "collector-failed",
     # A layer cannot be seen. detail: reason.
     "not-seen",
+    # A model that is being trained ran without gradients, once or several times in a row. detail: see
+    # collect/modes.py. Scope: the model.
+    "ran-without-gradients",
     # `state_dict` of a model was asked for / given back to it by `load_state_dict`. Scope: "run".
     "state-saved",
     "state-loaded",
@@ -303,6 +306,7 @@ class ParameterFacts:
         changed: True once its value was seen to change, False if it is bit for bit what it was at
             `first_step`, None if not yet compared.
         first_step: the step since which it has been known.
+        removed_by: name of the normalisation that subtracts this bias again, "" if none was seen to.
     """
 
     shape: tuple[int, ...]
@@ -315,6 +319,7 @@ class ParameterFacts:
     gradients: int = 0
     changed: bool | None = None
     first_step: int = 0
+    removed_by: str = ""
 
     @property
     def size(self) -> int:
@@ -344,6 +349,51 @@ class LayerFacts:
     order: int = 0
     role: Literal["hidden", "gate", "output", "attention"] = "hidden"
     examples: int = 0
+
+
+@dataclass
+class ModeFacts:
+    """What is known about a dropout or a normalisation with running statistics, in the steps of one optimizer.
+
+    Attributes:
+        kind, type: what it is; its class, or the function.
+        module: its qualified name, "" for a function called by name at `file`, `line`.
+        model: name of the model in which it runs.
+        optimizer: whose steps are counted.
+        p: the lowest probability of dropping that was seen, 0 for a normalisation.
+        layer, units: the layer whose output it is given ("" if it comes before all layers) and its width.
+        trained: whether that optimizer trains its parameters; if it has none, any of the module around it.
+        share: share of the model's parameters that this optimizer trains.
+        reached: whether it is part of the model, so that `model.eval()` reaches it.
+        fresh: whether its running statistics were still those of a new module when it first ran in evaluation mode
+            in a training step; None if it never did or has none.
+        on, off: sampled steps in which it ran in training mode / in evaluation mode that was still set when the
+            optimizer stepped.
+        model_on: of the latter, those in which the model itself was in training mode.
+        first_on, last_on, first_off, last_off: the steps; 0 if there are none.
+    """
+
+    kind: Literal["dropout", "normalization"]
+    type: str
+    module: str = ""
+    file: str | None = None
+    line: int | None = None
+    model: str = ""
+    optimizer: str = ""
+    p: float = 0.0
+    layer: str = ""
+    units: int = 0
+    trained: bool = False
+    share: float = 0.0
+    reached: bool = True
+    fresh: bool | None = None
+    on: int = 0
+    off: int = 0
+    model_on: int = 0
+    first_on: int = 0
+    last_on: int = 0
+    first_off: int = 0
+    last_off: int = 0
 
 
 @dataclass
@@ -670,6 +720,7 @@ class History:
         self._events: dict[tuple[str, str], EventLog] = {}
         self.parameters: dict[str, ParameterFacts] = {}
         self.layers: dict[str, LayerFacts] = {}
+        self.modes: dict[str, ModeFacts] = {}
         self.optimizers: dict[str, OptimizerFacts] = {}
         self.losses: dict[str, LossFacts] = {}
         self.probes: dict[str, ProbeFacts] = {}
@@ -764,6 +815,7 @@ class History:
             ],
             "parameters": {name: vars(facts) for name, facts in self.parameters.items()},
             "layers": {name: vars(facts) for name, facts in self.layers.items()},
+            "modes": {name: vars(facts) for name, facts in self.modes.items()},
             "optimizers": {name: vars(facts) for name, facts in self.optimizers.items()},
             "losses": {name: vars(facts) for name, facts in self.losses.items()},
             "probes": {name: vars(facts) for name, facts in self.probes.items()},
@@ -802,6 +854,7 @@ class History:
         for facts in history.parameters.values():
             facts.shape, facts.optimizers = tuple(facts.shape), tuple(facts.optimizers)
         history.layers = {n: _known(LayerFacts, f) for n, f in data["layers"].items()}
+        history.modes = {n: _known(ModeFacts, f) for n, f in data.get("modes", {}).items()}
         history.optimizers = {n: _known(OptimizerFacts, f) for n, f in data["optimizers"].items()}
         history.losses = {n: _known(LossFacts, f) for n, f in data["losses"].items()}
         history.probes = {n: _known(ProbeFacts, f) for n, f in data.get("probes", {}).items()}

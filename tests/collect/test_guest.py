@@ -277,14 +277,14 @@ def test_a_collector_that_raises_is_switched_off(victim: type[Collector], event:
 
     def run() -> list[Tensor]:
         torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(6, 8), nn.Sigmoid(), nn.Linear(8, 2))
+        model = nn.Sequential(nn.Linear(6, 8), nn.Sigmoid(), nn.Dropout(0.1), nn.Linear(8, 2))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
         losses = []
         for index in range(4):
             model.train()
             optimizer.zero_grad()
-            loss = model(torch.randn(4, 6)).square().mean() * (float("inf") if index == 3 else 1.0)
+            loss = model(F.dropout(torch.randn(4, 6), 0.1)).square().mean() * (float("inf") if index == 3 else 1.0)
             scaler.scale(loss).backward()
             scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(model.parameters(), 0.1)

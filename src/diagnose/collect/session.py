@@ -38,6 +38,7 @@ from diagnose.collect.leaves import LeafCollector
 from diagnose.collect.ledger import LedgerCollector
 from diagnose.collect.lifetimes import LifetimeCollector
 from diagnose.collect.loss import LossCollector
+from diagnose.collect.modes import ModesCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
 from diagnose.collect.objective import ObjectiveCollector
 from diagnose.collect.parameters import GradientCollector, UpdateCollector
@@ -68,6 +69,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     EvaluationCollector,
     LabelCollector,
     ObjectiveCollector,
+    ModesCollector,
     ProbeCollector,  # last: it runs the model
 )
 _JUMP: Final = 8.0
@@ -504,8 +506,9 @@ class Session:
         if self._foreign():
             return
         if training:
-            with self._ours():
-                self._end_evaluation()
+            if torch.is_grad_enabled():  # without gradients it does not train yet
+                with self._ours():
+                    self._end_evaluation()
         else:
             self._may_evaluate(MODEL_EVAL)
 
