@@ -80,8 +80,19 @@ EventKind = Literal[
     "stale-gradients",
     # A step had no gradient that the step before it had not used.
     "no-new-gradient",
-    # Clipping found a norm above its limit. detail: norm, limit.
+    # At least half of the backward passes since the step before were cleared away unused. detail: discarded, used,
+    # same_line (whether a line that calls backward did both), file, line of backward, cleared_line.
+    "gradients-discarded",
+    # Gradients that another optimizer had used already were used by this one too. detail: other, parameters,
+    # parameter, file, line of the step.
+    "stepped-twice",
+    # Clipping found a norm above its limit. detail: norm, limit, file, line.
     "clipped",
+    # Before a step gradients were clipped that no step could use any more, or none. detail: after_step, exceeded,
+    # limit, file, line.
+    "clipped-too-late",
+    # Gradients were clipped while GradScaler's factor was still in them. detail: scale, file, line.
+    "clipped-while-scaled",
     # GradScaler found overflow and skipped the step. detail: scale.
     "step-skipped",
     # A collector raised and was switched off. detail: collector, error.
@@ -360,6 +371,37 @@ class OptimizerFacts:
 
 
 @dataclass
+class SchedulerFacts:
+    """What is known about one learning rate scheduler.
+
+    Attributes:
+        type: class name.
+        optimizer: name of its optimizer.
+        calls: how often it was stepped, as last seen.
+        steps: how many steps its optimizer had made by then, since both were first seen together.
+        early: how often it had been stepped before the first step of its optimizer.
+        base: the learning rate that it starts from, or that it is told to reach; the largest of the groups.
+        settings: those of its own numbers that say how long it is meant to run.
+        file, line: where it was made.
+    """
+
+    type: str
+    optimizer: str
+    calls: int = 0
+    steps: int = 0
+    early: int = 0
+    base: float = 0.0
+    settings: dict[str, float] = field(default_factory=dict)
+    file: str | None = None
+    line: int | None = None
+
+    @property
+    def calls_per_step(self) -> float:
+        """About 1 if it is stepped with its optimizer, 1 / (steps per epoch) if once per epoch."""
+        return self.calls / self.steps if self.steps > 0 else 0.0
+
+
+@dataclass
 class LossFacts:
     """What is known about one loss stream: the optimizer it feeds and the line that calls backward."""
 
@@ -407,6 +449,7 @@ class History:
         self.layers: dict[str, LayerFacts] = {}
         self.optimizers: dict[str, OptimizerFacts] = {}
         self.losses: dict[str, LossFacts] = {}
+        self.schedulers: dict[str, SchedulerFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -492,6 +535,7 @@ class History:
             "layers": {name: vars(facts) for name, facts in self.layers.items()},
             "optimizers": {name: vars(facts) for name, facts in self.optimizers.items()},
             "losses": {name: vars(facts) for name, facts in self.losses.items()},
+            "schedulers": {name: vars(facts) for name, facts in self.schedulers.items()},
             "run": vars(self.run),
         }
         return data, arrays
@@ -521,6 +565,7 @@ class History:
         history.layers = {n: _known(LayerFacts, f) for n, f in data["layers"].items()}
         history.optimizers = {n: _known(OptimizerFacts, f) for n, f in data["optimizers"].items()}
         history.losses = {n: _known(LossFacts, f) for n, f in data["losses"].items()}
+        history.schedulers = {n: _known(SchedulerFacts, f) for n, f in data.get("schedulers", {}).items()}
         history.run = _known(RunFacts, data["run"])
         return history
 

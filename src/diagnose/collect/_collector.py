@@ -119,6 +119,12 @@ class Collector:
     def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
         """Gradients of `parameters`, of total norm `norm` (None: not on the CPU), are about to be clipped."""
 
+    def gradients_clamped(self, gradients: Sequence[Tensor], limit: float) -> None:
+        """`gradients` are about to be clipped by value."""
+
+    def gradients_unscaled(self, optimizer: Optimizer, scale: float) -> None:
+        """GradScaler is about to divide the optimizer's gradients by `scale`."""
+
     def evaluation_ends(self) -> None:
         """Training goes on after a phase in which evaluation losses were seen."""
 
@@ -143,6 +149,10 @@ class Collector:
 
     def forwards_end(self, last_parametric_order: int) -> None:
         """No more of this interval's forward passes will be seen."""
+
+    # At any time.
+    def scheduler_made(self, scheduler: Any) -> None:
+        """A learning rate scheduler of torch's has been made."""
 
     def finish(self) -> None:
         """The watch ends."""
