@@ -89,8 +89,19 @@ EventKind = Literal[
     "stale-gradients",
     # A step had no gradient that the step before it had not used.
     "no-new-gradient",
-    # Clipping found a norm above its limit. detail: norm, limit.
+    # At least half of the backward passes since the step before were cleared away unused. detail: discarded, used,
+    # same_line (whether a line that calls backward did both), file, line of backward, cleared_line.
+    "gradients-discarded",
+    # Gradients that another optimizer had used already were used by this one too. detail: other, parameters,
+    # parameter, file, line of the step.
+    "stepped-twice",
+    # Clipping found a norm above its limit. detail: norm, limit, file, line.
     "clipped",
+    # Before a step gradients were clipped that no step could use any more, or none. detail: after_step, exceeded,
+    # limit, file, line.
+    "clipped-too-late",
+    # Gradients were clipped while GradScaler's factor was still in them. detail: scale, file, line.
+    "clipped-while-scaled",
     # GradScaler found overflow and skipped the step. detail: scale.
     "step-skipped",
     # A collector raised and was switched off. detail: collector, error.
@@ -685,6 +696,37 @@ class LifetimeFacts:
 
 
 @dataclass
+class SchedulerFacts:
+    """What is known about one learning rate scheduler.
+
+    Attributes:
+        type: class name.
+        optimizer: name of its optimizer.
+        calls: how often it was stepped, as last seen.
+        steps: how many steps its optimizer had made by then, since both were first seen together.
+        early: how often it had been stepped before the first step of its optimizer.
+        base: the learning rate that it starts from, or that it is told to reach; the largest of the groups.
+        settings: those of its own numbers that say how long it is meant to run.
+        file, line: where it was made.
+    """
+
+    type: str
+    optimizer: str
+    calls: int = 0
+    steps: int = 0
+    early: int = 0
+    base: float = 0.0
+    settings: dict[str, float] = field(default_factory=dict)
+    file: str | None = None
+    line: int | None = None
+
+    @property
+    def calls_per_step(self) -> float:
+        """About 1 if it is stepped with its optimizer, 1 / (steps per epoch) if once per epoch."""
+        return self.calls / self.steps if self.steps > 0 else 0.0
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
@@ -732,6 +774,7 @@ class History:
         self.labels: dict[str, LabelFacts] = {}
         self.objectives: dict[str, ObjectiveFacts] = {}
         self.lifetimes: list[LifetimeFacts] = []
+        self.schedulers: dict[str, SchedulerFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -827,6 +870,7 @@ class History:
             "labels": {name: vars(facts) for name, facts in self.labels.items()},
             "objectives": {name: vars(facts) for name, facts in self.objectives.items()},
             "lifetimes": [vars(facts) for facts in self.lifetimes],
+            "schedulers": {name: vars(facts) for name, facts in self.schedulers.items()},
             "run": vars(self.run),
         }
         return data, arrays
@@ -871,6 +915,7 @@ class History:
             objective.options, objective.operations = tuple(objective.options), tuple(objective.operations)
             objective.input_shape, objective.target_shape = tuple(objective.input_shape), tuple(objective.target_shape)
         history.lifetimes = [_known(LifetimeFacts, f) for f in data.get("lifetimes", [])]
+        history.schedulers = {n: _known(SchedulerFacts, f) for n, f in data.get("schedulers", {}).items()}
         history.run = _known(RunFacts, data["run"])
         return history
 

@@ -1,10 +1,10 @@
 """The switchboard: torch is patched once per process, every listener is told what happens.
 
 Patched are only functions that nobody stores, pickles or scripts: the one door to the autograd engine,
-`zero_grad`, `Module.train`, `Module.state_dict` and `load_state_dict`, GradScaler's and clipping's inner steps,
-`torch.compile`. `F.relu` and its like are never replaced; forward.py reads them by a mode. A patch is taken back
-only if it is still ours; if somebody has patched over it, it stays, and does nothing. In a forked child nobody
-listens.
+`zero_grad`, `Module.train`, `Module.state_dict` and `load_state_dict`, the entry of a block without gradients,
+GradScaler's and clipping's inner steps, how a scheduler begins, `torch.compile`. `F.relu` and its like are never
+replaced; forward.py reads them by a mode. A patch is taken back only if it is still ours; if somebody has patched
+over it, it stays, and does nothing. In a forked child nobody listens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.amp import grad_scaler
 from torch.nn.utils import clip_grad
-from torch.optim import Optimizer
+from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
@@ -53,6 +53,9 @@ class Listener(Protocol):
     def step_skipped(self, optimizer: Optimizer, *, scale: float) -> None: ...
     def gradients_cleared(self, owner: Optimizer | torch.nn.Module) -> None: ...
     def gradients_clipped(self, parameters: list[Tensor], *, limit: float, norm: Tensor) -> None: ...
+    def gradients_clamped(self, gradients: list[Tensor], *, limit: float) -> None: ...
+    def gradients_unscaled(self, optimizer: Optimizer, *, scale: float) -> None: ...
+    def scheduler_made(self, scheduler: Any) -> None: ...
     def loss_scaled(self, loss: Tensor, scaled: Tensor) -> None: ...
     def mode_set(self, module: torch.nn.Module, *, training: bool) -> None: ...
     def gradients_off(self, place: tuple[int, int]) -> None: ...
@@ -250,6 +253,41 @@ def _wrap_clip(original: Callable[..., Any]) -> Callable[..., Any]:
     return clip_grads_with_norm
 
 
+def _wrap_grouping(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Hears of clipping by value in the function that it calls first: users store `clip_grad_value_` itself."""
+
+    def group_tensors(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+        if _awake and not _silent():
+            caller = sys._getframe(1)
+            if caller.f_code.co_name == "clip_grad_value_":
+                limit = float(caller.f_locals.get("clip_value", float("inf")))
+                for listener in tuple(_listeners):
+                    listener.gradients_clamped(list(tensors[0]), limit=limit)
+        return original(tensors, *args, **kwargs)
+
+    return group_tensors
+
+
+def _wrap_unscale(original: Callable[..., Any]) -> Callable[..., Any]:
+    def unscale_(self: grad_scaler.GradScaler, optimizer: Optimizer) -> Any:
+        if _awake and not _silent() and self.is_enabled():
+            for listener in tuple(_listeners):
+                listener.gradients_unscaled(optimizer, scale=float(self.get_scale()))
+        return original(self, optimizer)
+
+    return unscale_
+
+
+def _wrap_scheduler(original: Callable[..., Any]) -> Callable[..., Any]:
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        if not _silent():
+            for listener in tuple(_listeners):
+                listener.scheduler_made(self)
+
+    return init
+
+
 def _wrap_scale(original: Callable[..., Any]) -> Callable[..., Any]:
     def scale(self: grad_scaler.GradScaler, outputs: Any) -> Any:
         scaled = original(self, outputs)
@@ -426,6 +464,10 @@ def _install() -> None:
     _patches.append(_Patch(torch.inference_mode, "__enter__", _wrap_enter))
     for owner, name, wrap in (  # private: absent in some versions, and then unseen
         (clip_grad, "_clip_grads_with_norm_", _wrap_clip),
+        (clip_grad, "_group_tensors_by_device_and_dtype", _wrap_grouping),
+        (grad_scaler.GradScaler, "unscale_", _wrap_unscale),
+        (lr_scheduler.LRScheduler, "__init__", _wrap_scheduler),
+        (lr_scheduler.ReduceLROnPlateau, "__init__", _wrap_scheduler),
         (grad_scaler.GradScaler, "scale", _wrap_scale),
         (grad_scaler.GradScaler, "_maybe_opt_step", _wrap_maybe_step),
     ):

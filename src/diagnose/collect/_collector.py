@@ -124,6 +124,12 @@ class Collector:
     def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
         """Gradients of `parameters`, of total norm `norm` (None: not on the CPU), are about to be clipped."""
 
+    def gradients_clamped(self, gradients: Sequence[Tensor], limit: float) -> None:
+        """`gradients` are about to be clipped by value."""
+
+    def gradients_unscaled(self, optimizer: Optimizer, scale: float) -> None:
+        """GradScaler is about to divide the optimizer's gradients by `scale`."""
+
     # In evaluation phases, of which few enough are looked at. What runs without gradients inside of a sampled
     # interval, as a teacher does, looks like a phase too, and is over when the next backward begins.
     def evaluation_begins(self) -> None:
@@ -181,6 +187,10 @@ class Collector:
 
     def forwards_end(self, last_parametric_order: int) -> None:
         """No more of this interval's forward passes will be seen."""
+
+    # At any time.
+    def scheduler_made(self, scheduler: Any) -> None:
+        """A learning rate scheduler of torch's has been made."""
 
     def finish(self) -> None:
         """The watch ends."""

@@ -81,6 +81,22 @@ def nearest_leaf(node: Node) -> Tensor | None:
     return None
 
 
+def trainable_leaves(root: Node) -> Iterator[Tensor]:
+    """The leaves to which a backward from `root` adds gradients, each once."""
+    seen = {root}
+    queue = deque([root])
+    while queue and len(seen) < _NODES_MAX:
+        node = queue.popleft()
+        variable = getattr(node, "variable", None)
+        if variable is not None:
+            yield variable
+            continue
+        for below, _ in node.next_functions:
+            if below is not None and below not in seen:
+                seen.add(below)
+                queue.append(below)
+
+
 def saved_tensors(node: Node) -> Iterator[tuple[str, Tensor]]:
     """What a node keeps for its backward, by name ("self", "result", "mat1", ...)."""
     for attribute in dir(type(node)):

@@ -29,7 +29,9 @@ from diagnose.collect._collector import PROBE_SECONDS, THOROUGH_TURNS, Collector
 from diagnose.collect.activations import ActivationCollector, OutputCollector
 from diagnose.collect.callsite import CallSite, call_site, code_id
 from diagnose.collect.checkpoints import CheckpointCollector
+from diagnose.collect.clipping import ClippingCollector
 from diagnose.collect.copies import TyingCollector
+from diagnose.collect.discards import DiscardCollector
 from diagnose.collect.evaluation import EvaluationCollector
 from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LossCall, ModelRun, modes_in_place
 from diagnose.collect.inventory import Inventory, unwrapped
@@ -46,7 +48,9 @@ from diagnose.collect.phases import MODEL_EVAL, Phases, Place
 from diagnose.collect.probes import ProbeCollector
 from diagnose.collect.protocol import ProtocolCollector
 from diagnose.collect.reading import readable, undisturbed
+from diagnose.collect.schedulers import SchedulerCollector
 from diagnose.collect.shadow import shadow_forward
+from diagnose.collect.sharing import SharingCollector
 from diagnose.collect.symmetry import SymmetryCollector
 from diagnose.history import History
 from diagnose.schedule import DENSE_STEPS, BudgetSteps, Schedule
@@ -55,6 +59,10 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     # Later ones may read what earlier ones have recorded for the same event.
     LossCollector,
     ProtocolCollector,
+    DiscardCollector,
+    SharingCollector,
+    ClippingCollector,
+    SchedulerCollector,
     LedgerCollector,
     LeafCollector,
     SymmetryCollector,
@@ -497,6 +505,20 @@ class Session:
             elif value is not None and value - value != 0.0:
                 self._wake_at = self._total + 1  # to be looked at if a step uses it: GradScaler may skip it
                 self._begin_interval(None)
+
+    def gradients_clamped(self, gradients: list[Tensor], *, limit: float) -> None:
+        if self._sampled:
+            with self._ours():
+                self._tell("gradients_clamped", gradients, limit)
+
+    def gradients_unscaled(self, optimizer: Optimizer, *, scale: float) -> None:
+        if self._sampled:
+            with self._ours():
+                self._tell("gradients_unscaled", optimizer, scale)
+
+    def scheduler_made(self, scheduler: Any) -> None:
+        with self._ours():
+            self._tell("scheduler_made", scheduler)
 
     def loss_scaled(self, loss: Tensor, scaled: Tensor) -> None:
         # The scaled loss may overflow while the scale is being searched for; what counts is what was scaled.
