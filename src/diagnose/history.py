@@ -636,7 +636,9 @@ class ObjectiveFacts:
         target_mean, target_square, target_low, target_high: moments and extremes of real-valued targets.
         unreachable: mean square of how far targets lie outside of `low` and `high`.
         first_value: value per example before any optimizer step, None if it was not seen.
-        uninformed: value per example of a model that knows nothing of the inputs: ln K, ln 2; None if not known.
+        uninformed: value per example of a model that knows nothing of the inputs: ln K, ln 2, the mean square of the
+            targets; None if not known.
+        reached: the first step at which the value was at most a tenth above `uninformed`.
     """
 
     name: str
@@ -673,6 +675,7 @@ class ObjectiveFacts:
     unreachable: float = 0.0
     first_value: float | None = None
     uninformed: float | None = None
+    reached: int | None = None
 
     @property
     def target_variance(self) -> float:

@@ -40,6 +40,8 @@ COLUMNS: Final = 64
 CLASSES_MAX: Final = 1000
 _ELEMENTS: Final = 4096
 _ROWS_OF_MANY_CLASSES: Final = 4
+AROUND: Final = 1.1
+"""What a model without knowledge gets, and a tenth: where the level is not known better than that."""
 _COVERED: Final = 12
 
 _BOUNDS: Final[Mapping[str, tuple[float | None, float | None]]] = {
@@ -266,6 +268,8 @@ class ObjectiveCollector(Collector):
         if wanted is not None and wanted.size and np.isfinite(wanted).all():
             record |= _look_at_targets(facts, wanted, sample.ignored)
         facts.uninformed = _uninformed(facts)
+        if facts.reached is None and facts.uninformed and record["objective"] <= AROUND * facts.uninformed:
+            facts.reached = step.number
         if sample.is_first and facts.first_value is None and math.isfinite(value):
             facts.first_value = value / sample.examples
         for quantity, number in record.items():

@@ -68,12 +68,30 @@ _OWN = {
 }
 
 
+def prior(facts: ObjectiveFacts) -> dict[str, float]:
+    """The share of each class among the labels."""
+    total = sum(facts.labels.values())
+    return {label: count / total for label, count in facts.labels.items()} if total else {}
+
+
 def total_falls_below_zero(history: History, facts: ObjectiveFacts) -> bool:
     """Whether the loss of which `facts` is a part was ever negative."""
     for stream, loss in history.losses.items():
         if (loss.file, loss.line) == (facts.loss_file, facts.loss_line):
             return bool((history.series("loss", stream).values < 0).any())
     return False
+
+
+BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
+REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+
+
+def stream_of(history: History, facts: ObjectiveFacts) -> str | None:
+    """The loss stream that this objective is all of, None if there is none."""
+    if not facts.alone or facts.loss_line is None:
+        return None
+    place = facts.loss_file, facts.loss_line
+    return next((name for name, loss in history.losses.items() if (loss.file, loss.line) == place), None)
 
 
 def floor_of_cross_entropy(classes: int, width: float) -> float:
