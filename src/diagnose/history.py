@@ -730,6 +730,44 @@ class SchedulerFacts:
 
 
 @dataclass
+class CopyFacts:
+    """A model of the shapes of a trained one that no optimizer holds, as it was when it was called in eval mode.
+
+    Attributes:
+        model, type: its name (or class name) and its class name.
+        looks_in_training, looks_in_evaluation: how often it was called, by the mode of the trained model then.
+        moved: how often its parameters differed from what they were at the look before.
+        follows: whether they were ever seen on the way that the trained model has gone.
+        is_start: whether they were, at the last look, what the trained model's were before its first step.
+        source_moved: whether the trained model's parameters no longer were.
+        statistics: how many running means and variances of normalisations were compared.
+        statistics_moved, source_statistics_moved: as `moved`, for those of the copy and of the trained model.
+        statistics_are_new: whether those of the copy, and not those of the model, had seen no batch at the last look.
+        averaged: how many models it is the average of, as torch's AveragedModel counts; None if it is none.
+        first_step, last_step: steps made at the first and the last look, over all optimizers.
+        file, line: where it was called last.
+    """
+
+    model: str
+    type: str = ""
+    looks_in_training: int = 0
+    looks_in_evaluation: int = 0
+    moved: int = 0
+    follows: bool = False
+    is_start: bool = False
+    source_moved: bool = False
+    statistics: int = 0
+    statistics_moved: int = 0
+    source_statistics_moved: int = 0
+    statistics_are_new: bool = False
+    averaged: int | None = None
+    first_step: int = 0
+    last_step: int = 0
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
@@ -773,6 +811,7 @@ class History:
         self.leaves: dict[str, LeafFacts] = {}
         self.symmetric: dict[str, SymmetryFacts] = {}
         self.twins: list[TwinFacts] = []
+        self.copies: list[CopyFacts] = []
         self.loads: list[LoadFacts] = []
         self.labels: dict[str, LabelFacts] = {}
         self.objectives: dict[str, ObjectiveFacts] = {}
@@ -869,6 +908,7 @@ class History:
             "leaves": {name: vars(facts) for name, facts in self.leaves.items()},
             "symmetric": {name: vars(facts) for name, facts in self.symmetric.items()},
             "twins": [vars(facts) for facts in self.twins],
+            "copies": [vars(facts) for facts in self.copies],
             "loads": [vars(facts) for facts in self.loads],
             "labels": {name: vars(facts) for name, facts in self.labels.items()},
             "objectives": {name: vars(facts) for name, facts in self.objectives.items()},
@@ -911,6 +951,7 @@ class History:
             leaf.shape = tuple(leaf.shape)
         history.symmetric = {n: _known(SymmetryFacts, f) for n, f in data.get("symmetric", {}).items()}
         history.twins = [_known(TwinFacts, f) for f in data.get("twins", [])]
+        history.copies = [_known(CopyFacts, f) for f in data.get("copies", [])]
         history.loads = [_known(LoadFacts, f) for f in data.get("loads", [])]
         history.labels = {n: _known(LabelFacts, f) for n, f in data.get("labels", {}).items()}
         history.objectives = {n: _known(ObjectiveFacts, f) for n, f in data.get("objectives", {}).items()}
