@@ -29,7 +29,8 @@ from diagnose.collect._collector import THOROUGH_TURNS, Collector, Loss, Shared,
 from diagnose.collect.activations import ActivationCollector, OutputCollector
 from diagnose.collect.callsite import CallSite, call_site, code_id
 from diagnose.collect.evaluation import EvaluationCollector
-from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LossCall, ModelRun, modes_in_place
+from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LayerCall, LossCall, ModelRun, modes_in_place
+from diagnose.collect.inputs import InputCollector
 from diagnose.collect.inventory import Inventory, unwrapped
 from diagnose.collect.labels import LabelCollector
 from diagnose.collect.ledger import LedgerCollector
@@ -39,6 +40,7 @@ from diagnose.collect.parameters import GradientCollector, UpdateCollector
 from diagnose.collect.phases import MODEL_EVAL, Phases, Place
 from diagnose.collect.protocol import ProtocolCollector
 from diagnose.collect.reading import readable, undisturbed
+from diagnose.collect.rows import RowCollector
 from diagnose.collect.shadow import shadow_forward
 from diagnose.history import History
 from diagnose.schedule import DENSE_STEPS, BudgetSteps, Schedule
@@ -55,6 +57,8 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     OutputCollector,
     EvaluationCollector,
     LabelCollector,
+    InputCollector,
+    RowCollector,
 )
 _JUMP: Final = 8.0
 _MEMORY: Final = 0.9
@@ -582,6 +586,11 @@ class Session:
     def gate_used(self, key: CallKey) -> None:
         with self._ours():
             self._tell("gate_used", key)
+
+    def layer_called(self, call: LayerCall) -> None:
+        if self._sampled:
+            with self._ours():
+                self._tell("layer_called", call)
 
     def evaluation_loss(self, value: Tensor, *, summed: bool, examples: int) -> None:
         self._evaluated = True
