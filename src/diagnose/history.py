@@ -302,6 +302,47 @@ class EventLog:
 
 
 @dataclass
+class EvaluationRows:
+    """The rows that one place of the program evaluates a model on, against those that the model was trained on.
+
+    Attributes:
+        model, optimizer: the model, and the optimizer that trained it.
+        file, line: the user's line that calls the model.
+        phases: evaluation phases that were looked at.
+        rows, distinct, equal_pairs: rows of the latest phase; different ones; pairs of equal ones.
+        discrete: whether the values are whole numbers, so that equal rows may be so by chance.
+        seen: different rows that training had had too by then, on the sampled steps.
+        trained, trained_met: different rows of the sampled training steps; those that were evaluated too.
+        coverage: share of the rows of the latest training batches that earlier sampled steps had had: an estimate
+            of the share of all training rows that is known. 0 within the first epoch.
+        repeated: share of the rows of later phases that had been met before; 1 if there was one phase.
+        beside: training steps right before which this place was given the same rows.
+        batches: of each call of the latest phase, its rows and those that training had too.
+        training_batch: rows of the largest training batch.
+        batches_trained: training batches that were read.
+    """
+
+    model: str = ""
+    optimizer: str = ""
+    file: str | None = None
+    line: int | None = None
+    phases: int = 0
+    rows: int = 0
+    distinct: int = 0
+    equal_pairs: int = 0
+    discrete: bool = False
+    seen: int = 0
+    trained: int = 0
+    trained_met: int = 0
+    coverage: float = 0.0
+    repeated: float = 1.0
+    beside: int = 0
+    batches: list[tuple[int, int]] = field(default_factory=list)
+    training_batch: int = 0
+    batches_trained: int = 0
+
+
+@dataclass
 class ParameterFacts:
     """What is known about one parameter.
 
@@ -768,6 +809,82 @@ class CopyFacts:
 
 
 @dataclass
+class InputFacts:
+    """What a trained layer that is applied to data gets, over a bounded sample of examples and positions.
+
+    Attributes:
+        optimizer: whose steps these were.
+        kind: what computes the layer: "linear", "conv2d", ...
+        module: its qualified name, "" outside of modules.
+        file, line: the user's line that calls it.
+        first_step, last_step: first and last of the steps that were looked at.
+        rows: examples and positions read.
+        features: number of features (channels).
+        rms, mean, low, high: of all values. NaN and infinite ones are not counted.
+        integers: whether all values were whole numbers.
+        largest, smallest: extremes over the features of the root mean square of the values other than 0, without
+            features that are almost always 0.
+        normalized_next: whether the layer that runs next is a normalisation.
+    """
+
+    optimizer: str = ""
+    kind: str = ""
+    module: str = ""
+    file: str | None = None
+    line: int | None = None
+    first_step: int = 0
+    last_step: int = 0
+    rows: int = 0
+    features: int = 0
+    rms: float = 0.0
+    mean: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    integers: bool = False
+    largest: float = 0.0
+    smallest: float = 0.0
+    normalized_next: bool = False
+
+
+@dataclass
+class TargetFacts:
+    """Targets of a regression loss on sampled steps: the error of a constant answer.
+
+    Attributes:
+        optimizer: whose steps these were.
+        variance: of the targets, each column by itself, as an average; what mse_loss gives for their mean.
+        count: values read.
+    """
+
+    optimizer: str = ""
+    variance: float = 0.0
+    count: int = 0
+
+
+@dataclass
+class PairFacts:
+    """How far the rows of a model's training data keep their labels from one epoch to the next.
+
+    Attributes:
+        model, optimizer: whose data this is.
+        file, line: the user's line that calls the model.
+        again, agreed: rows that were met again, by their bytes, and those that had the label of the first time.
+        by_chance: share that would agree if labels were drawn at random.
+        drawn, twins: all rows read, and how many of them had an equal one in the same batch.
+    """
+
+    model: str = ""
+    optimizer: str = ""
+    file: str | None = None
+    line: int | None = None
+    again: int = 0
+    agreed: int = 0
+    by_chance: float = 0.0
+    drawn: int = 0
+    twins: int = 0
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
@@ -817,6 +934,10 @@ class History:
         self.objectives: dict[str, ObjectiveFacts] = {}
         self.lifetimes: list[LifetimeFacts] = []
         self.schedulers: dict[str, SchedulerFacts] = {}
+        self.targets: dict[str, TargetFacts] = {}
+        self.pairs: dict[str, PairFacts] = {}
+        self.evaluated: dict[str, EvaluationRows] = {}
+        self.inputs: dict[str, InputFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -914,6 +1035,10 @@ class History:
             "objectives": {name: vars(facts) for name, facts in self.objectives.items()},
             "lifetimes": [vars(facts) for facts in self.lifetimes],
             "schedulers": {name: vars(facts) for name, facts in self.schedulers.items()},
+            "pairs": {name: vars(facts) for name, facts in self.pairs.items()},
+            "evaluated": {name: vars(facts) for name, facts in self.evaluated.items()},
+            "targets": {name: vars(facts) for name, facts in self.targets.items()},
+            "inputs": {name: vars(facts) for name, facts in self.inputs.items()},
             "run": vars(self.run),
         }
         return data, arrays
@@ -960,6 +1085,10 @@ class History:
             objective.input_shape, objective.target_shape = tuple(objective.input_shape), tuple(objective.target_shape)
         history.lifetimes = [_known(LifetimeFacts, f) for f in data.get("lifetimes", [])]
         history.schedulers = {n: _known(SchedulerFacts, f) for n, f in data.get("schedulers", {}).items()}
+        history.pairs = {n: _known(PairFacts, f) for n, f in data.get("pairs", {}).items()}
+        history.evaluated = {n: _known(EvaluationRows, f) for n, f in data.get("evaluated", {}).items()}
+        history.targets = {n: _known(TargetFacts, f) for n, f in data.get("targets", {}).items()}
+        history.inputs = {n: _known(InputFacts, f) for n, f in data.get("inputs", {}).items()}
         history.run = _known(RunFacts, data["run"])
         return history
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from diagnose.collect.callsite import CallSite
-from diagnose.collect.forward import ActivationCall, CallKey, LossCall, ModelRun
+from diagnose.collect.forward import ActivationCall, CallKey, LayerCall, LossCall, ModelRun
 from diagnose.collect.inventory import Inventory
 from diagnose.history import History
 
@@ -188,6 +188,9 @@ class Collector:
 
     def gate_used(self, key: CallKey) -> None:
         """The output of an activation is a factor of a product."""
+
+    def layer_called(self, call: LayerCall) -> None:
+        """A trained layer is about to be applied to data, or is the next to run after such a one."""
 
     def forwards_end(self, last_parametric_order: int) -> None:
         """No more of this interval's forward passes will be seen."""

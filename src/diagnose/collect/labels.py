@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import ClassVar, Final
 
 import numpy as np
@@ -34,7 +35,7 @@ class LabelCollector(Collector):
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
         self._sizes: set[int] = set()
-        self._pending: dict[tuple[str | None, int | None], list[NDArray[np.int64]]] = {}
+        self._pending: dict[tuple[str | None, int | None], list[list[int]]] = {}
         self._stride: dict[str, int] = {}
         self._met: dict[str, int] = {}
 
@@ -56,12 +57,12 @@ class LabelCollector(Collector):
         if key in self._pending or len(self._pending) < LOSSES_KEPT:
             # Only the composition of a batch counts, so any of its examples will do: spread over all of it.
             labels = labels[:: -(-len(labels) // LABELS_READ)]
-            self._pending.setdefault(key, []).append(known_labels(labels, call))
+            self._pending.setdefault(key, []).append(known_labels(labels, call).tolist())
 
     def step_ends(self, step: Step) -> None:
         pending, self._pending = self._pending, {}
         for (file, line), parts in pending.items():
-            classes, counts = np.unique(np.concatenate(parts), return_counts=True)
+            counts = Counter(label for part in parts for label in part)
             scope = f"{step.name}@{file}:{line}"
             facts = self.history.labels.get(scope)
             if facts is None:
@@ -70,8 +71,8 @@ class LabelCollector(Collector):
                 facts = self.history.labels[scope] = LabelFacts(step.name, file, line)
             # Neighbours in time are what shows long runs: they are thinned in pairs.
             turn = self._met[scope] = self._met.get(scope, -1) + 1
-            if (turn // 2) % self._stride.setdefault(scope, 1) == 0 and len(classes):
-                facts.batches.append((step.number, classes.tolist(), counts.tolist()))
+            if (turn // 2) % self._stride.setdefault(scope, 1) == 0 and counts:
+                facts.batches.append((step.number, list(counts), list(counts.values())))
                 if len(facts.batches) > BATCHES_KEPT:
                     self._stride[scope] *= 2
                     facts.batches = [b for i, b in enumerate(facts.batches) if (i // 2) % 2 == 0]

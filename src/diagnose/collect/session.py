@@ -34,7 +34,8 @@ from diagnose.collect.clipping import ClippingCollector
 from diagnose.collect.copies import TyingCollector
 from diagnose.collect.discards import DiscardCollector
 from diagnose.collect.evaluation import EvaluationCollector
-from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LossCall, ModelRun, modes_in_place
+from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LayerCall, LossCall, ModelRun, modes_in_place
+from diagnose.collect.inputs import InputCollector
 from diagnose.collect.inventory import Inventory, unwrapped
 from diagnose.collect.labels import LabelCollector
 from diagnose.collect.leaves import LeafCollector
@@ -49,6 +50,7 @@ from diagnose.collect.phases import MODEL_EVAL, Phases, Place
 from diagnose.collect.probes import ProbeCollector
 from diagnose.collect.protocol import ProtocolCollector
 from diagnose.collect.reading import readable, undisturbed
+from diagnose.collect.rows import RowCollector
 from diagnose.collect.schedulers import SchedulerCollector
 from diagnose.collect.shadow import shadow_forward
 from diagnose.collect.sharing import SharingCollector
@@ -81,6 +83,8 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     ObjectiveCollector,
     ModesCollector,
     ProbeCollector,  # last: it runs the model
+    InputCollector,
+    RowCollector,
 )
 _JUMP: Final = 8.0
 _MEMORY: Final = 0.9
@@ -657,6 +661,11 @@ class Session:
     def gate_used(self, key: CallKey) -> None:
         with self._ours():
             self._tell("gate_used", key)
+
+    def layer_called(self, call: LayerCall) -> None:
+        if self._sampled:
+            with self._ours():
+                self._tell("layer_called", call)
 
     def evaluation_loss(self, value: Tensor, *, summed: bool, examples: int) -> None:
         self._evaluated = True
