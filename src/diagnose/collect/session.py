@@ -82,9 +82,9 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     LabelCollector,
     ObjectiveCollector,
     ModesCollector,
-    ProbeCollector,  # last: it runs the model
     InputCollector,
     RowCollector,
+    ProbeCollector,  # last: it runs the model
 )
 _JUMP: Final = 8.0
 _MEMORY: Final = 0.9
