@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import dis
 import functools
+import math
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +42,15 @@ _SHAPING: Final = (
     "Sigmoid", "Log", "Select", "Slice", "Clone", "Alias",
 )  # fmt: skip
 _SHAPING_DEPTH: Final = 5
+_CHANNEL_DROPOUTS: Final = ("Dropout1d", "Dropout2d", "Dropout3d", "FeatureAlphaDropout")
 # And between a layer and the normalisation of its output.
 _NORMALIZING: Final = ("BatchNorm", "View", "Reshape", "Clone", "ToCopy", "Contiguous")
 _NORMALIZING_DEPTH: Final = 5
+
+
+# A layer that has run: its name, the shape of what it put out, whether its units lie along dimension 1.
+_Layer: TypeAlias = tuple[str, tuple[int, ...], bool]
+_INPUT: Final[_Layer] = ("", (), False)
 
 
 @dataclass
@@ -115,7 +122,7 @@ class ModesCollector(Collector):
         self._interval: dict[str, _Use] = {}
         self._runs: dict[int, _Runs] = {}
         self._losses = 0
-        self._layer: tuple[str, int] = ("", 0)
+        self._layer: _Layer = _INPUT
         self._outputs: dict[int, str] = {}
         self._results: list[tuple[weakref.ref[nn.Module], int]] = []
         self._training_losses: list[weakref.ref[Tensor]] = []
@@ -141,13 +148,13 @@ class ModesCollector(Collector):
         self._outputs.clear()
         self._results.clear()
         self._training_losses.clear()
-        self._layer = ("", 0)
+        self._layer = _INPUT
         self._last_root = None
 
     def module_ran(self, module: nn.Module, output: Any, order: int) -> None:
         if not module._modules and isinstance(output, Tensor) and output.dim() > 1:
             name = self.inventory.module_name(module) or type(module).__name__
-            self._layer = (name, output.shape[1 if isinstance(module, _ConvNd | _NormBase) else -1])
+            self._layer = (name, tuple(output.shape), isinstance(module, _ConvNd | _NormBase))
         if self.shared.is_thorough and isinstance(output, Tensor):
             self._look_for_bias(module, output)
 
@@ -195,7 +202,8 @@ class ModesCollector(Collector):
         on: bool,
     ) -> None:
         if len(self._pending) < _MODES_KEPT:
-            self._pending.append(_Use(key, kind, type_name, p, module, site, *self._layer, on=on, off=not on))
+            layer, units = self._layer[0], _units(self._layer, type_name)
+            self._pending.append(_Use(key, kind, type_name, p, module, site, layer, units, on=on, off=not on))
 
     def _key(self, module: nn.Module) -> str:
         name = self.inventory.module_name(module)
@@ -225,7 +233,7 @@ class ModesCollector(Collector):
         if has_parameters:
             self._trains(root, run)
         if root._modules and has_parameters:
-            self._layer = ("", 0)
+            self._layer = _INPUT
 
     def _trains(self, root: nn.Module, run: ModelRun) -> None:
         """Remembers what a model was trained on, and whether a loss function is given what it puts out."""
@@ -472,6 +480,20 @@ class ModesCollector(Collector):
             if other is model:
                 return name
         return self.inventory.module_name(model) or type(model).__name__
+
+
+def _units(layer: _Layer, type_name: str) -> int:
+    """How many units of `layer` a dropout of this type drops one by one.
+
+    Of a convolution: its channels, if it drops channels; else at most all elements of an example, for they may be
+    flattened. Pooling in between is not seen.
+    """
+    _, shape, is_channels_first = layer
+    if not shape:
+        return 0
+    if not is_channels_first or len(shape) == 2:
+        return shape[-1 if not is_channels_first else 1]
+    return shape[1] if type_name in _CHANNEL_DROPOUTS else math.prod(shape[1:])
 
 
 def _share(model: nn.Module, held: set[int]) -> float:
