@@ -235,8 +235,9 @@ def test_results_that_nobody_uses() -> None:
     def estimate(model: nn.Module, step: int) -> None:
         for _ in range(3):
             model(torch.randn(5, 4))
+            _ = model(torch.randn(5, 4))
 
-    assert {phase["dropped"] for phase in phases(observe(estimate))} == {3}
+    assert {phase["dropped"] for phase in phases(observe(estimate))} == {6}
 
 
 def test_statistics_averaged_over_the_data() -> None:
@@ -267,6 +268,22 @@ def test_reentrant_checkpointing_runs_without_gradients_and_is_training() -> Non
     history = observe(model=Checkpointed())
     assert phases(history) == []
     assert history.modes["drop (optimizer)"].on == STEPS
+
+
+def test_an_actor_and_its_critic() -> None:
+    actor, critic = Net(), Net()
+    optimizer = torch.optim.SGD([*actor.parameters(), *critic.parameters()], lr=0.01)
+    with diagnose.watch(schedule="every", summary=False) as watch:
+        for _ in range(STEPS):
+            x = torch.randn(16, 4)
+            with torch.no_grad():
+                assert actor(x) is not None
+                assert critic(x) is not None
+            optimizer.zero_grad()
+            (actor(x).square().mean() + F.mse_loss(critic(x), torch.randn(16, 2))).backward()
+            optimizer.step()
+    events = list(watch.history.events("ran-without-gradients", "critic"))
+    assert {(event.detail["feeds_loss"], event.detail["beside"]) for event in events[2:]} == {(True, True)}
 
 
 def test_a_generator_does_not_feed_a_loss() -> None:

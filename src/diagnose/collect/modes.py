@@ -285,6 +285,7 @@ class ModesCollector(Collector):
             return
         held = {id(p) for group in step.optimizer.param_groups for p in group["params"] if p.requires_grad}
         shares: dict[int, float] = {}
+        parents: dict[int, dict[int, nn.Module]] = {}
         new: list[tuple[ModeFacts, Tensor]] = []
         for use in self._interval.values():
             model = use.model() if use.model is not None else None
@@ -293,8 +294,12 @@ class ModesCollector(Collector):
             share = shares.get(id(model))
             if share is None:
                 share = shares[id(model)] = _share(model, held)
-            if share > 0:
-                self._count(use, model, share, step, held, new)
+            if share > 0 and (facts := self._count(use, model, share, step, new)) is not None:
+                if id(model) not in parents:
+                    parents[id(model)] = _parents(model)
+                module = use.module() if use.module is not None else None
+                facts.trained = _is_trained(module, model, parents[id(model)], held)
+                facts.reached = module is None or module is model or id(module) in parents[id(model)]
         if new:
             for (facts, _), is_fresh in zip(new, to_floats([statistic for _, statistic in new]), strict=True):
                 facts.fresh = bool(is_fresh)
@@ -305,33 +310,31 @@ class ModesCollector(Collector):
         model: nn.Module,
         share: float,
         step: Step,
-        held: set[int],
         new: list[tuple[ModeFacts, Tensor]],
-    ) -> None:
+    ) -> ModeFacts | None:
+        """Counts the step; returns the facts if what changes slowly is to be looked at, too."""
         module = use.module() if use.module is not None else None
         # A model that crafts adversarial examples in evaluation mode is back in training mode by now.
         if use.off and (module.training if module is not None else model.training):
-            return
+            return None
         facts, is_new = self._facts(use, model, module, step)
         if facts is None:
-            return
+            return None
         facts.p = use.p if is_new else min(facts.p, use.p)
         facts.share = share
-        if is_new or self.shared.is_thorough:
-            facts.trained = _is_trained(module, model, held)
-            facts.reached = module is None or any(m is module for m in model.modules())
         if use.on:
             facts.on += 1
             facts.first_on = facts.first_on or step.number
             facts.last_on = step.number
-            return
-        if not facts.off and isinstance(module, _NormBase):
-            with Unseen():
-                new.extend((facts, statistic) for statistic in _is_fresh(module))
-        facts.off += 1
-        facts.model_on += model.training
-        facts.first_off = facts.first_off or step.number
-        facts.last_off = step.number
+        else:
+            if not facts.off and isinstance(module, _NormBase):
+                with Unseen():
+                    new.extend((facts, statistic) for statistic in _is_fresh(module))
+            facts.off += 1
+            facts.model_on += model.training
+            facts.first_off = facts.first_off or step.number
+            facts.last_off = step.number
+        return facts if is_new or self.shared.is_thorough else None
 
     def _facts(
         self, use: _Use, model: nn.Module, module: nn.Module | None, step: Step
@@ -389,7 +392,7 @@ class ModesCollector(Collector):
                 runs.off += 1
             elif isinstance(module, _NormBase) and not module.momentum:
                 pass  # None: the statistics are averaged over all that comes, as update_bn() does
-            elif len(runs.on) < _NAMES_KEPT:
+            elif use.key not in runs.on and len(runs.on) < _NAMES_KEPT:
                 runs.on[use.key] = module is not None and self._reached(module, root)
 
     def _reached(self, module: nn.Module, root: nn.Module) -> bool:
@@ -455,10 +458,20 @@ class ModesCollector(Collector):
                 off=runs.off,
                 feeds_loss=root in self._feeds_loss,
                 comes_last=root in self._is_last,
+                beside=self._is_beside(runs, everything),
                 share=share,
                 file=runs.site.file if runs.site else None,
                 line=runs.site.line if runs.site else None,
             )
+
+    def _is_beside(self, runs: _Runs, everything: list[_Runs]) -> bool:
+        """Whether another model was given the same, one that no loss function judges: an actor beside its critic."""
+        given = runs.last_input() if runs.last_input is not None else None
+        others = (other for other in everything if other is not runs and other.last_input is not None)
+        return given is not None and any(
+            other.last_input() is given and other.root() not in self._feeds_loss  # type: ignore[misc]
+            for other in others
+        )
 
     # -- who belongs to whom ----------------------------------------------------------------------------
 
@@ -505,18 +518,19 @@ def _share(model: nn.Module, held: set[int]) -> float:
     return trained / own if own else 0.0
 
 
-def _is_trained(module: nn.Module | None, model: nn.Module, held: set[int]) -> bool:
+def _parents(model: nn.Module) -> dict[int, nn.Module]:
+    """The module around each module of the model, by id."""
+    return {id(child): module for module in model.modules() for child in module._modules.values() if child is not None}
+
+
+def _is_trained(module: nn.Module | None, model: nn.Module, parents: Mapping[int, nn.Module], held: set[int]) -> bool:
     """Whether its own parameters are trained; if it has none, any of the smallest module around it that has some."""
-    if module is None:
-        return True
-    own = list(module.parameters())
-    if not own:
-        around = [m for m in model.modules() if any(child is module for child in m.modules()) and m is not module]
-        sizes = [
-            (len(list(m.modules())), index) for index, m in enumerate(around) if next(m.parameters(), None) is not None
-        ]
-        own = list(around[min(sizes)[1]].parameters()) if sizes else list(model.parameters())
-    return any(id(parameter) in held for parameter in own)
+    around = module if module is not None else model
+    while next(around.parameters(), None) is None and id(around) in parents:
+        around = parents[id(around)]
+    if next(around.parameters(), None) is None:
+        around = model
+    return any(id(parameter) in held for parameter in around.parameters())
 
 
 def _is_fresh(module: _NormBase) -> Iterator[Tensor]:
@@ -575,7 +589,7 @@ def _window(tensor: Tensor) -> Tensor | None:
 
 
 def _is_dropped() -> bool:
-    """Whether the line that called the model does nothing with what it returned: `model(x)` as a statement."""
+    """Whether the line that called the model does nothing with what it returned: `model(x)`, or `_ = model(x)`."""
     frame = user_frame()
     return frame is not None and _drops(frame.f_code, frame.f_lasti)
 
@@ -583,5 +597,8 @@ def _is_dropped() -> bool:
 @functools.lru_cache(maxsize=256)
 def _drops(code: CodeType, instruction: int) -> bool:
     """Whether the result of the call at `instruction` is thrown away."""
-    following = [i.opname for i in dis.get_instructions(code) if i.offset > instruction and i.opname != "CACHE"]
-    return bool(following) and following[0] == "POP_TOP"
+    following = (i for i in dis.get_instructions(code) if i.offset > instruction and i.opname != "CACHE")
+    first = next(following, None)
+    if first is None:
+        return False
+    return first.opname == "POP_TOP" or (first.opname.startswith("STORE_") and first.argval == "_")
