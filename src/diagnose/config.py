@@ -140,12 +140,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f' Did you mean "{found[0]}"?' if found else ""
 
 
-def check_codes(codes: Iterable[str], known: Collection[str], source: str) -> None:
-    """Raises ConfigError if one of `codes` is not among the `known` ones."""
+def check_codes(codes: Iterable[str], known: Collection[str], source: str, *, broken: Mapping[str, str]) -> None:
+    """Raises ConfigError if one of `codes` is not among the `known` ones, nor perhaps of a `broken` plugin."""
     for code in codes:
         if code not in known:
             hint = nearest(code, known) or " `diagnose rules` lists all."
-            raise ConfigError(f'{source}: there is no rule "{code}".{hint}')
+            plugins = "".join(f"\nThe plugin {name} could not be loaded: {problem}" for name, problem in broken.items())
+            raise ConfigError(f'{source}: there is no rule "{code}".{hint}{plugins}')
 
 
 # -- reading the file -------------------------------------------------------------------------------
@@ -278,7 +279,8 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[object, Path], object], str]]] = {
 def _check_codes(codes: Collection[str], source: str) -> None:
     ours = _our_rules()
     if any(code not in ours and code != RULE_ERROR for code in codes):
-        check_codes(codes, {*ours, *_plugin_thresholds(), RULE_ERROR}, source)
+        known = {*ours, *_plugin_thresholds(), RULE_ERROR}
+        check_codes(codes, known, source, broken=_broken_plugins())
 
 
 _SUPPRESS_KEYS: Final = ("code", "module", "file", "reason")
@@ -380,6 +382,12 @@ def _plugin_thresholds() -> dict[str, dict[str, str]]:
         code: {name: type(value).__name__ for name, value in rule.thresholds.items()}
         for code, rule in all_rules().items()
     }
+
+
+def _broken_plugins() -> dict[str, str]:
+    """After `_plugin_thresholds`: the plugins that it could not load. Nothing is imported for it."""
+    rules = sys.modules.get("diagnose.rules")
+    return dict(rules.broken_plugins()) if rules is not None else {}
 
 
 def _kebab(name: str) -> str:

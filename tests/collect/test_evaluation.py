@@ -50,7 +50,12 @@ class Run:
 
 
 def streams(history: History) -> dict[str, list[float]]:
-    return {scope: history.series("eval_loss", scope).values.tolist() for scope in history.scopes("eval_loss")}
+    """The values by scope, halves left out."""
+    return {
+        scope: history.series("eval_loss", scope).values.tolist()
+        for scope in history.scopes("eval_loss")
+        if history.evaluations[scope].half_of is None
+    }
 
 
 def matches(history: History, run: Run, *names: str) -> None:
@@ -68,7 +73,7 @@ def test_two_data_sets_in_a_loop_are_two_streams() -> None:
             for name, seed in (("train", 0), ("test", 100)):
                 run.evaluate(name, seed)
     matches(watch.history, run, "train", "test")
-    scope, other = watch.history.evaluations
+    scope, other = streams(watch.history)
     assert scope == "eval" and other.startswith("eval@")
     facts = watch.history.evaluations[other]
     assert facts.file == __file__ and facts.line is not None and facts.optimizer in watch.history.optimizers
@@ -101,6 +106,33 @@ def test_eval_called_for_every_batch_is_one_stream() -> None:
     assert list(streams(watch.history).values()) == [pytest.approx(means, rel=1e-5)]
 
 
+@pytest.mark.parametrize("calls", [4, 6, 7, 256, 258, 400, 1200])
+def test_halves_of_a_pass(calls: int) -> None:
+    """As in `for split in ("train", "val"): for k in range(n): ...`, all under one `eval()`."""
+    run, losses = Run(), []
+    with diagnose.watch(summary=False) as watch:
+        run.train()
+        run.model.eval()
+        with torch.no_grad():
+            for seed in range(calls):
+                inputs, labels = data(2 + seed % 3, seed % 50)
+                losses.append((len(labels), float(F.cross_entropy(run.model(inputs), labels))))
+    history = watch.history
+
+    def mean(part: list[tuple[int, float]]) -> float:
+        return sum(size * loss for size, loss in part) / sum(size for size, _ in part)
+
+    assert streams(history) == {"eval": [pytest.approx(mean(losses), rel=1e-6)]}
+    halves = [scope for scope, facts in history.evaluations.items() if facts.half_of == "eval"]
+    if calls in (7, 258):  # an odd number; one that is cut in pairs
+        assert halves == []
+        return
+    expected = [mean(losses[: calls // 2]), mean(losses[calls // 2 :])]
+    assert [float(history.series("eval_loss", scope).values[0]) for scope in halves] == pytest.approx(
+        expected, rel=1e-6
+    )
+
+
 def test_a_new_optimizer_has_streams_of_its_own() -> None:
     """Phases of a script, folds of a cross-validation: each has its own steps."""
     run = Run()
@@ -111,7 +143,7 @@ def test_a_new_optimizer_has_streams_of_its_own() -> None:
                 run.train()
                 run.evaluate(f"phase {phase}", 0)
     matches(watch.history, run, "phase 0", "phase 1")
-    second = list(watch.history.evaluations)[1]
+    second = list(streams(watch.history))[1]
     steps = watch.history.series("eval_loss", second).steps
     assert len(steps) == 4 and set(np.diff(steps)) == {3}
 

@@ -177,6 +177,12 @@ def test_a_rule_that_lacks_what_it_needs_says_so() -> None:
     assert diagnose(needy).not_run == {"needy": "not run: needs loss, grad_norm"}
 
 
+def test_what_it_needs_is_said_in_words() -> None:
+    needy = Rule("needy", lambda history: iter(()), ("dead_share",), (), False, "0.1", {})
+    said = diagnose(needy).not_run["needy"]
+    assert said == "not run: needs dead_share (activations that can be dead: ReLU and its like)"
+
+
 def test_a_rule_may_say_why_it_cannot_judge() -> None:
     def declines(history: History) -> Iterator[Finding]:
         raise NotRun("needs an evaluation phase")

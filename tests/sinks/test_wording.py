@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ def test_evidence(evidence: dict[str, Any], text: str) -> None:
         (3, None, "since step 3"),
         (3, 412, "since step 3"),
         (3, 380, "since step 3"),
-        (3, 300, "steps 3 to 300"),
+        (3, 300, "since step 3"),
+        (3, 260, "steps 3 to 260"),
         (3, 3, "at step 3"),
         (412, 412, "at step 412"),
         (1500, 1500, "at step 1,500"),
@@ -108,6 +110,12 @@ def test_evidence(evidence: dict[str, Any], text: str) -> None:
 )
 def test_when(first: int | None, last: int | None, text: str) -> None:
     assert wording.when(finding(first_step=first, last_step=last), HEALTHY) == text
+
+
+def test_when_is_stricter_where_many_steps_are_sampled() -> None:
+    report = replace(HEALTHY, run=replace(HEALTHY.run, sampled=120))
+    assert wording.when(finding(first_step=3, last_step=380), report) == "since step 3"
+    assert wording.when(finding(first_step=3, last_step=300), report) == "steps 3 to 300"
 
 
 def test_when_looks_at_the_clock_that_can_be_meant() -> None:

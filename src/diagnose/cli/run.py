@@ -26,8 +26,8 @@ examples:
   diagnose run --budget 0.005 -m package.train --lr 0.1
   diagnose run --ignore saturated-units,update-too-small train.py
   diagnose run --json report.json --fail-on error train.py   for CI
-  diagnose run --write-baseline known.json train.py          accept what is found
-  diagnose run --baseline known.json --fail-on warning train.py       report news
+  diagnose run --write-baseline known.json train.py    accept what is there
+  diagnose run --baseline known.json --fail-on warning train.py
   tensorboard --logdir diagnose-runs                         curves, histograms
 
 The same options can stand in pyproject.toml, under [tool.diagnose]; the command

@@ -27,20 +27,34 @@ from torch.optim import Optimizer
 from diagnose.collect import _board
 from diagnose.collect._collector import PROBE_SECONDS, THOROUGH_TURNS, Collector, Loss, Shared, Step
 from diagnose.collect.activations import ActivationCollector, OutputCollector
+from diagnose.collect.averages import CopyCollector
 from diagnose.collect.callsite import CallSite, call_site, code_id
+from diagnose.collect.checkpoints import CheckpointCollector
+from diagnose.collect.clipping import ClippingCollector
+from diagnose.collect.copies import TyingCollector
+from diagnose.collect.discards import DiscardCollector
 from diagnose.collect.evaluation import EvaluationCollector
-from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LossCall, ModelRun, modes_in_place
+from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LayerCall, LossCall, ModelRun, modes_in_place
+from diagnose.collect.inputs import InputCollector
 from diagnose.collect.inventory import Inventory, unwrapped
+from diagnose.collect.labels import LabelCollector
+from diagnose.collect.leaves import LeafCollector
 from diagnose.collect.ledger import LedgerCollector
+from diagnose.collect.lifetimes import LifetimeCollector
 from diagnose.collect.loss import LossCollector
 from diagnose.collect.modes import ModesCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
+from diagnose.collect.objective import ObjectiveCollector
 from diagnose.collect.parameters import GradientCollector, UpdateCollector
 from diagnose.collect.phases import MODEL_EVAL, Phases, Place
 from diagnose.collect.probes import ProbeCollector
 from diagnose.collect.protocol import ProtocolCollector
 from diagnose.collect.reading import readable, undisturbed
+from diagnose.collect.rows import RowCollector
+from diagnose.collect.schedulers import SchedulerCollector
 from diagnose.collect.shadow import shadow_forward
+from diagnose.collect.sharing import SharingCollector
+from diagnose.collect.symmetry import SymmetryCollector
 from diagnose.history import History
 from diagnose.schedule import DENSE_STEPS, BudgetSteps, Schedule
 
@@ -48,14 +62,28 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     # Later ones may read what earlier ones have recorded for the same event.
     LossCollector,
     ProtocolCollector,
+    DiscardCollector,
+    SharingCollector,
+    ClippingCollector,
+    SchedulerCollector,
     LedgerCollector,
+    LeafCollector,
+    SymmetryCollector,
+    TyingCollector,
+    CopyCollector,
+    CheckpointCollector,
+    LifetimeCollector,
     GradientCollector,
     NonFiniteCollector,
     UpdateCollector,
     ActivationCollector,
     OutputCollector,
     EvaluationCollector,
+    LabelCollector,
+    ObjectiveCollector,
     ModesCollector,
+    InputCollector,
+    RowCollector,
     ProbeCollector,  # last: it runs the model
 )
 _JUMP: Final = 8.0
@@ -484,6 +512,20 @@ class Session:
                 self._wake_at = self._total + 1  # to be looked at if a step uses it: GradScaler may skip it
                 self._begin_interval(None)
 
+    def gradients_clamped(self, gradients: list[Tensor], *, limit: float) -> None:
+        if self._sampled:
+            with self._ours():
+                self._tell("gradients_clamped", gradients, limit)
+
+    def gradients_unscaled(self, optimizer: Optimizer, *, scale: float) -> None:
+        if self._sampled:
+            with self._ours():
+                self._tell("gradients_unscaled", optimizer, scale)
+
+    def scheduler_made(self, scheduler: Any) -> None:
+        with self._ours():
+            self._tell("scheduler_made", scheduler)
+
     def loss_scaled(self, loss: Tensor, scaled: Tensor) -> None:
         # The scaled loss may overflow while the scale is being searched for; what counts is what was scaled.
         self._scaled = (weakref.ref(scaled), loss.detach())
@@ -516,9 +558,22 @@ class Session:
             self.tap.install()
             self._wake_or_sleep()
 
-    def state_moved(self, *, loaded: bool) -> None:
+    def state_taken(self, module: nn.Module, state: Any) -> None:
         if not self._foreign():
-            self.history.note("state-loaded" if loaded else "state-saved", self._total, "run")
+            with self._ours():
+                self.history.note("state-saved", self._total, "run")
+                self._tell("state_taken", module, state)
+
+    def state_loads(self, module: nn.Module, state: Any) -> None:
+        if not self._foreign():
+            with self._ours():
+                self._tell("state_loads", module, state)
+
+    def state_loaded(self, module: nn.Module, state: Any, missing: list[str], unexpected: list[str]) -> None:
+        if not self._foreign():
+            with self._ours():
+                self.history.note("state-loaded", self._total, "run")
+                self._tell("state_loaded", module, state, missing, unexpected)
 
     def _end_evaluation(self) -> None:
         if self._evaluating is None:
@@ -563,6 +618,14 @@ class Session:
                 name = self.inventory.module_name(model) or type(model).__name__
                 self.history.note("not-seen", self._total + 1, name, reason=reason)
 
+    def compiled_function_called(self, name: str) -> None:
+        if not self._sampled or self._foreign() or not torch.is_grad_enabled() or self._backwards:
+            return
+        with self._ours():
+            if not self.history.count("not-seen", name):
+                reason = "a compiled function: what runs in it is not seen"
+                self.history.note("not-seen", self._total + 1, name, reason=reason)
+
     def forked(self) -> None:
         """In the child: nothing is watched there, and the parent's files are not touched."""
         self.closed = True
@@ -571,9 +634,10 @@ class Session:
     # -- what the forward pass says -----------------------------------------------------------------------
 
     def root_called(self, module: nn.Module) -> None:
-        if self._sampled:
-            with self._ours():
+        with self._ours():
+            if self._sampled:
                 self.inventory.saw_forward(module)
+            self._tell("root_called", module)
 
     def root_returned(self, module: nn.Module) -> None:
         with self._ours():
@@ -598,6 +662,11 @@ class Session:
         with self._ours():
             self._tell("gate_used", key)
 
+    def layer_called(self, call: LayerCall) -> None:
+        if self._sampled:
+            with self._ours():
+                self._tell("layer_called", call)
+
     def evaluation_loss(self, value: Tensor, *, summed: bool, examples: int) -> None:
         self._evaluated = True
         with self._ours():
@@ -613,6 +682,13 @@ class Session:
         if self._looking:
             with self._ours():
                 self._tell("loss_called", call)
+
+    def operands_enlarged(
+        self, first: Tensor, second: Tensor, result: Tensor, file: str | None, line: int | None
+    ) -> None:
+        if self._sampled:
+            with self._ours():
+                self._tell("operands_enlarged", first, second, result, file, line)
 
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
         if self._looking:

@@ -89,6 +89,7 @@ class Rule:
 
 
 _REGISTER: dict[str, Rule] = {}
+_BROKEN: dict[str, BaseException] = {}
 
 
 def rule(
@@ -135,3 +136,13 @@ def _thresholds(code: str, function: RuleFunction) -> dict[str, Any]:
 def registered() -> dict[str, Rule]:
     """All rules by code, in alphabetical order, of the modules imported so far; see `rules.all_rules`."""
     return dict(sorted(_REGISTER.items()))
+
+
+def plugin_failed(name: str, error: BaseException) -> None:
+    """Remembers that the plugin `name` could not be loaded."""
+    _BROKEN[name] = error
+
+
+def broken_plugins() -> dict[str, str]:
+    """What went wrong, for each plugin that could not be loaded; see `rules.all_rules`."""
+    return {name: f"{type(error).__name__}: {error}" for name, error in _BROKEN.items()}

@@ -5,11 +5,23 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from diagnose.findings import Evidence, Finding, Severity
 from diagnose.history import History
-from diagnose.rules._base import NotRun, Rule
+from diagnose.rules._base import NotRun, Rule, broken_plugins
+
+# What a run had to have for a quantity to be there, where its name does not say it.
+_TAKEN_FROM: Final[Mapping[str, str]] = {
+    "eval_loss": "a loss function called in eval mode without gradients",
+    "metric": "watch.log()",
+    "grad_norm_before_clip": "clipping by norm",
+    "silent_share": "activations that can be dead: ReLU and its like",
+    "dead_share": "activations that can be dead: ReLU and its like",
+    "saturated_share": "activations with bounds: tanh, sigmoid, softmax",
+    "entropy_share": "softmax",
+    "output_grad_rms": "layers whose outputs have a gradient",
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,7 @@ def diagnose_history(
     accepted: list[tuple[Finding, str]] = []
     for code, a_rule in rules.items():
         if missing := a_rule.missing(history):
-            not_run[code] = f"not run: needs {', '.join(missing)}"
+            not_run[code] = f"not run: needs {', '.join(map(_in_words, missing))}"
             continue
         try:
             yielded = list(a_rule.function(history, **(thresholds or {}).get(code, {})))
@@ -66,6 +78,7 @@ def diagnose_history(
             if strict:
                 raise
             found.append(_rule_error(code, error))
+    found.extend(_plugin_error(name, problem) for name, problem in broken_plugins().items())
     findings = [
         shown
         for finding in _attach_symptoms(found, rules)
@@ -91,6 +104,10 @@ def _without(
             by_reason.setdefault(reason, []).append(finding)
     accepted += [(merged, reason) for reason, same in by_reason.items() for merged in _merged(same)]
     return left
+
+
+def _in_words(quantity: str) -> str:
+    return f"{quantity} ({_TAKEN_FROM[quantity]})" if quantity in _TAKEN_FROM else quantity
 
 
 def _urgency(finding: Finding) -> tuple[int, int, int]:
@@ -201,4 +218,15 @@ def _rule_error(code: str, error: Exception) -> Finding:
         evidence={"rule": code, "traceback": "".join(traceback.format_exception(error))},
         cause="A defect of the rule, not of your training.",
         remedy="Please report it; --ignore rule-error silences it.",
+    )
+
+
+def _plugin_error(name: str, problem: str) -> Finding:
+    return Finding(
+        code="rule-error",
+        severity=Severity.INFO,
+        message=f"the plugin {name} could not be loaded, so its rules did not run: {problem}",
+        evidence={"plugin": name},
+        cause="A defect of the plugin, or a version of it that does not fit; not of your training.",
+        remedy="Update or uninstall the plugin; --ignore rule-error silences it.",
     )

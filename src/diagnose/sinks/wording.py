@@ -121,14 +121,16 @@ def counted(count: int, thing: str) -> str:
 def when(finding: Finding, report: Report) -> str:
     """The steps in words: "since step 3", "at step 3", "steps 3 to 8"; "" if no step is concerned.
 
-    A fault that was still seen in the last tenth of the steps counts as lasting: not every step is sampled.
+    Not every step is sampled, and some quantities are read on every fourth sample only. So a fault counts as lasting
+    that was still seen in the last tenth of the steps; in the last third, where samples are few.
     """
     first, last = finding.first_step, finding.last_step
     if first is None:
         return ""
     clocks = [optimizer.steps for optimizer in report.run.optimizers if optimizer.steps >= (last or first)]
     end = min(clocks, default=report.run.steps)
-    if last is None or (last > first and last >= 0.9 * end):
+    unsure = max(1 / 10, min(1 / 3, 12 / max(1, report.run.sampled)))
+    if last is None or (last > first and last >= (1 - unsure) * end):
         return f"since step {number(first)}"
     return f"at step {number(first)}" if last == first else f"steps {number(first)} to {number(last)}"
 

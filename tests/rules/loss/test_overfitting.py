@@ -97,6 +97,32 @@ def test_of_two_data_sets_one_is_the_training_set() -> None:
     assert the_only(history, CODE).evidence["evaluation"] == "eval"
 
 
+def test_training_and_test_data_in_one_loop() -> None:
+    """The halves of an evaluation that are two data sets: the whole does not show it, one half does."""
+    rising, training = u_shape(0.6, 0.005), falling(400, 2.3, 0.05)[19::20]
+
+    history = history_of(steps=400, loss=falling(400, 2.3, 0.05), parameters={"fc.weight": Parameter((10, 64))})
+    history.evaluations["eval"] = EvaluationFacts("SGD", "train.py", 20)
+    for half in ("first half", "second half"):
+        history.evaluations[f"eval ({half})"] = EvaluationFacts("SGD", "train.py", 20, half_of="eval")
+    for index, (low, high) in enumerate(zip(training, rising, strict=True), start=1):
+        row = {"eval": (low + high) / 2, "eval (first half)": low, "eval (second half)": high}
+        history.record("eval_loss", 20 * index, row, clock="SGD")
+    assert the_only(history, CODE).evidence["evaluation"] == "eval (second half)"
+
+
+def test_halves_of_one_data_set_are_one_evaluation() -> None:
+    history = run(np.zeros(0))
+    for scope in ("eval", "eval (first half)", "eval (second half)"):
+        history.evaluations[scope] = EvaluationFacts("SGD", half_of=None if scope == "eval" else "eval")
+    loss = falling(400, 2.3, 0.05)
+    history = history_of(steps=400, loss=loss, parameters={"fc.weight": Parameter((10, 64))}, into=history)
+    for index, value in enumerate(u_shape(0.8), start=1):
+        row = {"eval": value, "eval (first half)": 1.1 * value, "eval (second half)": 0.9 * value}
+        history.record("eval_loss", 20 * index, row, clock="SGD")
+    assert the_only(history, CODE).evidence["evaluation"] == "eval"
+
+
 # -- it does not ----------------------------------------------------------------------------------------------
 
 

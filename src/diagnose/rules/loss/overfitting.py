@@ -12,7 +12,7 @@ from diagnose.findings import Evidence, Finding, Severity
 from diagnose.history import History
 from diagnose.rules._base import NotRun, rule
 from diagnose.rules.loss._course import MEDIAN_ERROR, opponents
-from diagnose.rules.loss._evaluation import SAME_UNITS, Evaluation, evaluations
+from diagnose.rules.loss._evaluation import SAME_UNITS, Evaluation, evaluations, whole
 from diagnose.stats.curves import fall, noise, running_median, trend
 
 
@@ -60,7 +60,7 @@ def overfitting(
     networks", 2017: in classifiers that train well the loss on held-out data rises again by some per cent of the gain;
     20 % is beyond that. Trend: Mann, 1945.
     """
-    seen = list(evaluations(history))
+    seen = whole(list(evaluations(history)))
     if not seen:
         raise NotRun("needs evaluation losses: a loss function in eval mode without gradients, or watch.log(val_loss=)")
     if max(len(each.series) for each in seen) < min_evaluations:

@@ -10,7 +10,7 @@ from diagnose.findings import Evidence, Finding, Location, Severity
 from diagnose.history import History
 from diagnose.rules._base import NotRun, rule
 from diagnose.rules.loss._course import Course, already_trained, opponents, warming_up
-from diagnose.rules.loss._evaluation import SAME_UNITS, Evaluation, evaluations
+from diagnose.rules.loss._evaluation import SAME_UNITS, Evaluation, evaluations, whole
 from diagnose.stats.curves import fall
 
 
@@ -50,7 +50,7 @@ def underfitting(
     judgement: a model that is well below it has found most of what there is. 2 % and 10 % are the noise of losses
     averaged over some hundred steps, and of evaluations on a thousand examples.
     """
-    seen = list(evaluations(history))
+    seen = whole(list(evaluations(history)))
     if not seen:
         raise NotRun("needs evaluation losses: a loss function in eval mode without gradients, or watch.log(val_loss=)")
     for optimizer in dict.fromkeys(each.training.optimizer for each in seen):
