@@ -86,6 +86,7 @@ class _Runs:
     on: dict[str, bool] = field(default_factory=dict)
     off: int = 0
     last_input: weakref.ref[Tensor] | None = None
+    beside: weakref.WeakSet[nn.Module] = field(default_factory=weakref.WeakSet)
 
 
 class _Batch:
@@ -404,6 +405,12 @@ class ModesCollector(Collector):
     def _compare_input(self, runs: _Runs, root: nn.Module, given: Tensor) -> None:
         last = runs.last_input() if runs.last_input is not None else None
         runs.repeated += last is given
+        for other in self._runs.values():
+            beside = other.root()
+            given_to_other = other.last_input() if other.last_input is not None else None
+            if other is not runs and beside is not None and given_to_other is given:
+                runs.beside.add(beside)
+                other.beside.add(root)
         runs.last_input = weakref.ref(given)
         if runs.number and runs.trained_on < runs.number:
             return
@@ -458,20 +465,12 @@ class ModesCollector(Collector):
                 off=runs.off,
                 feeds_loss=root in self._feeds_loss,
                 comes_last=root in self._is_last,
-                beside=self._is_beside(runs, everything),
+                # An actor beside its critic: given the same, and no loss function judges it.
+                beside=any(other not in self._feeds_loss for other in runs.beside),
                 share=share,
                 file=runs.site.file if runs.site else None,
                 line=runs.site.line if runs.site else None,
             )
-
-    def _is_beside(self, runs: _Runs, everything: list[_Runs]) -> bool:
-        """Whether another model was given the same, one that no loss function judges: an actor beside its critic."""
-        given = runs.last_input() if runs.last_input is not None else None
-        others = (other for other in everything if other is not runs and other.last_input is not None)
-        return given is not None and any(
-            other.last_input() is given and other.root() not in self._feeds_loss  # type: ignore[misc]
-            for other in others
-        )
 
     # -- who belongs to whom ----------------------------------------------------------------------------
 
