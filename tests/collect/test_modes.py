@@ -16,8 +16,9 @@ from torch.utils.checkpoint import checkpoint
 
 import diagnose
 from diagnose.collect.modes import ModesCollector
-from diagnose.collect.session import COLLECTORS
+from diagnose.collect.session import COLLECTORS, Session
 from diagnose.history import History
+from diagnose.schedule import SeededSteps
 
 STEPS = 12
 
@@ -192,6 +193,24 @@ def test_an_evaluation_in_training_mode() -> None:
         assert not phase["shape_of_training"]
         assert phase["file"] == __file__
     assert [event.step for event in history.events("ran-without-gradients")] == [3, 7, 11]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_block_that_may_have_gradients(enabled: bool) -> None:
+    torch.manual_seed(0)
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    session = Session(models={}, optimizers=[], schedule=SeededSteps())
+    try:
+        for _ in range(40):
+            optimizer.zero_grad()
+            F.cross_entropy(model(torch.randn(16, 4)), torch.randint(2, (16,))).backward()
+            optimizer.step()
+        with torch.set_grad_enabled(enabled):
+            assert model(torch.randn(5, 4)) is not None
+    finally:
+        session.close()
+    assert len(phases(session.history)) == (not enabled)
 
 
 def test_training_mode_set_inside_of_an_evaluation() -> None:
