@@ -413,7 +413,8 @@ class ModeFacts:
         model: name of the model in which it runs.
         optimizer: whose steps are counted.
         p: the lowest probability of dropping that was seen, 0 for a normalisation.
-        layer, units: the layer whose output it is given ("" if it comes before all layers) and its width.
+        layer, units: the layer whose output it is given ("" if it comes before all layers), and how many of its
+            units are dropped one by one: of a convolution whose elements may be flattened, at most so many.
         trained: whether that optimizer trains its parameters; if it has none, any of the module around it.
         share: share of the model's parameters that this optimizer trains.
         reached: whether it is part of the model, so that `model.eval()` reaches it.
