@@ -92,7 +92,9 @@ class ProtocolCollector(Collector):
                 number = self.shared.step_of.get(name, 0) + 1
                 self.history.record("grad_norm_before_clip", number, {name: norm}, clock=name)
                 if norm > limit:
-                    self.history.note("clipped", number, name, norm=norm, limit=limit)
+                    site = call_site()
+                    where = {"file": site.file, "line": site.line} if site else {}
+                    self.history.note("clipped", number, name, norm=norm, limit=limit, **where)
 
     def step_skipped(self, optimizer: Optimizer, scale: float) -> None:
         name = self.inventory.optimizer_name(optimizer)
