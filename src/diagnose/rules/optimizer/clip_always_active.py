@@ -63,7 +63,7 @@ def clip_always_active(
                 "steps_clipped": facts.clipped,
                 "typical_ratio": typical,
                 "limit": factor,
-                "clip_limit": float(latest["limit"]),
+                "clip_limit": float(latest.get("limit", math.nan)),
                 "optimizer": optimizer,
             },
             cause="The limit is far below the usual norm of the gradient.",
