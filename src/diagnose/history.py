@@ -102,7 +102,7 @@ EventKind = Literal[
     "clipped-too-late",
     # Gradients were clipped while GradScaler's factor was still in them. detail: scale, file, line.
     "clipped-while-scaled",
-    # GradScaler found overflow and skipped the step. detail: scale.
+    # GradScaler found overflow and skipped the step. detail: scale, file, line.
     "step-skipped",
     # A collector raised and was switched off. detail: collector, error.
     "collector-failed",

@@ -283,6 +283,7 @@ def test_a_collector_that_raises_is_switched_off(victim: type[Collector], event:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(6, 8), nn.Sigmoid(), nn.Dropout(0.1), nn.Linear(8, 2))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
         losses = []
         for index in range(4):
@@ -292,8 +293,10 @@ def test_a_collector_that_raises_is_switched_off(victim: type[Collector], event:
             scaler.scale(loss).backward()
             scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+            nn.utils.clip_grad_value_(model.parameters(), 0.1)
             scaler.step(optimizer)
             scaler.update()
+            scheduler.step()
             model.eval()
             with torch.no_grad():
                 losses.append(F.mse_loss(model(torch.ones(1, 6)), torch.zeros(1, 2)))

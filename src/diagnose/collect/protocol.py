@@ -92,12 +92,16 @@ class ProtocolCollector(Collector):
                 number = self.shared.step_of.get(name, 0) + 1
                 self.history.record("grad_norm_before_clip", number, {name: norm}, clock=name)
                 if norm > limit:
-                    self.history.note("clipped", number, name, norm=norm, limit=limit)
+                    site = call_site()
+                    where = {"file": site.file, "line": site.line} if site else {}
+                    self.history.note("clipped", number, name, norm=norm, limit=limit, **where)
 
     def step_skipped(self, optimizer: Optimizer, scale: float) -> None:
         name = self.inventory.optimizer_name(optimizer)
         if name is not None:
-            self.history.note("step-skipped", self.shared.step_of.get(name, 0), name, scale=scale)
+            site = call_site()
+            where = {"file": site.file, "line": site.line} if site else {}
+            self.history.note("step-skipped", self.shared.step_of.get(name, 0), name, scale=scale, **where)
 
     def step_begins(self, step: Step) -> None:
         state = self._state(step.optimizer)

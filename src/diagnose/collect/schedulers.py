@@ -18,12 +18,19 @@ _SETTINGS: Final = ("T_max", "T_0", "eta_min", "total_steps", "total_iters", "st
 
 @dataclass
 class _Known:
-    """A scheduler that is alive, by weak reference: where it was made, and its facts once its optimizer has stepped."""
+    """A scheduler, by weak reference.
+
+    Attributes:
+        site: where it was made.
+        name: that of its facts, once its optimizer has stepped.
+        origin, calls_before: steps of its optimizer, and calls, that are not of this run or were not seen together.
+    """
 
     scheduler: weakref.ref[Any]
     site: CallSite | None
     name: str = ""
     origin: int = 0
+    calls_before: int = 0
 
 
 class SchedulerCollector(Collector):
@@ -53,11 +60,12 @@ class SchedulerCollector(Collector):
             if scheduler is None or known.name or getattr(scheduler, "optimizer", None) is not step.optimizer:
                 continue
             known.name = self._new_name(type(scheduler).__name__)
-            known.origin = step.number - 1
+            early = max(int(getattr(scheduler, "_step_count", 1)) - 1, 0) if self._is_first(step) else 0
+            known.origin, known.calls_before = step.number - 1, _calls(scheduler) - early
             self.history.schedulers[known.name] = SchedulerFacts(
                 type=type(scheduler).__name__,
                 optimizer=step.name,
-                early=_calls(scheduler) if self._is_first(step) else 0,
+                early=early,
                 base=_base(step.optimizer),
                 settings=_settings(scheduler),
                 file=known.site.file if known.site else None,
@@ -80,7 +88,7 @@ class SchedulerCollector(Collector):
 
     def _count(self, known: _Known, scheduler: Any, number: int) -> None:
         facts = self.history.schedulers[known.name]
-        facts.calls, facts.steps = _calls(scheduler), number - known.origin
+        facts.calls, facts.steps = _calls(scheduler) - known.calls_before, number - known.origin
 
     def _is_first(self, step: Step) -> bool:
         """Whether it is the optimizer's first step of all: not of one that was restored, or whose first was skipped."""
@@ -95,9 +103,8 @@ class SchedulerCollector(Collector):
 
 
 def _calls(scheduler: Any) -> int:
-    """Calls of `step` by the user: making a scheduler is one more. ReduceLROnPlateau counts them as epochs."""
-    count = getattr(scheduler, "_step_count", None)
-    return max(int(scheduler.last_epoch if count is None else count - 1), 0)
+    """Calls of `step`: making a scheduler is one more. Those that have a `step` of their own count epochs only."""
+    return max(int(getattr(scheduler, "_step_count", 1)) - 1, int(getattr(scheduler, "last_epoch", 0)), 0)
 
 
 def _base(optimizer: Optimizer) -> float:

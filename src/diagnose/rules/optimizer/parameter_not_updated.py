@@ -148,10 +148,13 @@ def _without_movement(
     no_rate = {n: f for n, f in stuck.items() if _rate_is_zero(history, f.optimizers)}
     rounded = {n: f for n, f in stuck.items() if n not in no_rate and _intended(history, n, f) >= min_intended}
     if no_rate:
+        # One group at 0 beside others that are not is a way to freeze it.
+        holders = tuple(dict.fromkeys(o for f in no_rate.values() for o in f.optimizers))
+        frozen = any(rates.any() for rates in _rates(history, holders))
         yield _finding(
             history,
             no_rate,
-            Severity.ERROR,
+            Severity.INFO if frozen else Severity.ERROR,
             "have gradients and an optimizer, but their learning rate is 0",
             "The learning rate of their group was 0 at every step.",
             "Set the learning rate of the group, and check in which unit (steps or epochs) its scheduler counts.",
