@@ -445,6 +445,8 @@ class ForwardTap:
             unit_dim = _argument(args, kwargs, 1, "dim", -1)
             unit_dim = unit_dim if isinstance(unit_dim, int) else -1
         rest, options = args[1:], {k: v for k, v in kwargs.items() if k not in ("input", "inplace")}
+        if kind == "softmax":  # samples have their units last
+            func, rest, options = torch.softmax, (-1,), {}
         return ActivationCall(
             key=key,
             module=module,
