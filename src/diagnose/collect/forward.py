@@ -101,7 +101,8 @@ _UNIT_DIMS: Final[dict[Any, int]] = {
     ),
     **dict.fromkeys(
         [
-            *_names("linear", "bilinear", "layer_norm", "embedding", "matmul", "mm", "bmm", "addmm", "einsum"),
+            *_names("linear", "bilinear", "layer_norm", "rms_norm", "embedding"),
+            *_names("matmul", "mm", "bmm", "addmm", "einsum"),
             Tensor.__matmul__, Tensor.__rmatmul__, torch._VF.lstm, torch._VF.gru,
         ],
         -1,
@@ -179,6 +180,23 @@ class ModelRun:
 
 
 @dataclass(frozen=True)
+class LayerCall:
+    """A trained layer is about to be applied to data, that is to a tensor without gradient; or is the next one to run.
+
+    Attributes:
+        function: name of what computes it: "linear", "conv2d", "batch_norm", ...
+        module: the innermost running module, None outside of any.
+        source: the data, of any floating point type; None for the layer that runs next after such a one.
+        unit_dim: the dimension of `source` along which its features lie.
+    """
+
+    function: str
+    module: nn.Module | None
+    source: Tensor | None
+    unit_dim: int
+
+
+@dataclass(frozen=True)
 class LossCall:
     """A loss function of torch has returned, whether it was called by name or by a loss module.
 
@@ -215,6 +233,7 @@ class ForwardListener(Protocol):
     def activation_begins(self, call: ActivationCall) -> None: ...
     def activation_ends(self, call: ActivationCall, output: Tensor) -> None: ...
     def gate_used(self, key: CallKey) -> None: ...
+    def layer_called(self, call: LayerCall) -> None: ...
     def evaluation_loss(self, value: Tensor, *, summed: bool, examples: int) -> None: ...
     def module_name(self, module: nn.Module) -> str: ...
     def failed(self, error: Exception) -> None: ...
@@ -286,6 +305,7 @@ class ForwardTap:
         self._lifted_by: nn.Module | None = None
         self._order = 0
         self._unit_dim = -1
+        self._after_data = False
         self._gates: dict[int, tuple[weakref.ref[Tensor], CallKey]] = {}
         self.last_parametric_order = -1
 
@@ -306,6 +326,7 @@ class ForwardTap:
         self._stack.clear()
         self._gates.clear()
         self._order, self._unit_dim, self.last_parametric_order = 0, -1, -1
+        self._after_data = False
         self._handles = [
             register_module_forward_pre_hook(self._pre_hook),
             register_module_forward_hook(self._post_hook, with_kwargs=True, always_call=True),
@@ -397,7 +418,7 @@ class ForwardTap:
         if kind is None:
             unit_dim = _UNIT_DIMS.get(func)
             if unit_dim is not None:
-                self._saw_layer(unit_dim, args)
+                self._saw_layer(func, unit_dim, args)
                 return None
             if func in _PRODUCTS:
                 self._saw_product(args)
@@ -460,8 +481,14 @@ class ForwardTap:
             order=self._order,
         )
 
-    def _saw_layer(self, unit_dim: int, args: tuple[Any, ...]) -> None:
+    def _saw_layer(self, func: Any, unit_dim: int, args: tuple[Any, ...]) -> None:
         self._unit_dim = unit_dim
+        takes_data = not self._shadow and torch.is_grad_enabled() and _takes_data(args)
+        if (takes_data or self._after_data) and not self._elsewhere():
+            module = self._stack[-1] if self._stack else None
+            source = args[0] if takes_data else None
+            self.listener.layer_called(LayerCall(func.__name__, module, source, unit_dim))
+        self._after_data = takes_data
         # Outside of modules, a product with a trainable leaf is a layer.
         if not self._stack and any(isinstance(a, Tensor) and a.is_leaf and a.requires_grad for a in args):
             self._order += 1
@@ -520,6 +547,15 @@ class ForwardTap:
             reference, key = self._gates.get(id(factor), (None, None))
             if key is not None and reference is not None and reference() is factor:
                 self.listener.gate_used(key)
+
+
+def _takes_data(args: tuple[Any, ...]) -> bool:
+    """Whether something trainable is applied to a floating point tensor that has no gradient."""
+    source = args[0] if args else None
+    if not isinstance(source, Tensor) or source.requires_grad or not source.is_floating_point():
+        return False
+    others = (item for arg in args[1:] for item in (arg if isinstance(arg, list | tuple) else (arg,)))
+    return any(isinstance(item, Tensor) and item.requires_grad for item in others)
 
 
 @functools.cache

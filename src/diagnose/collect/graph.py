@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from torch import Tensor
 
@@ -12,6 +12,40 @@ Node: TypeAlias = Any  # torch.autograd.graph.Node; attributes of subclasses are
 
 _NODES_MAX: Final = 50_000
 _ACCUMULATE: Final = "AccumulateGrad"
+
+
+# Operation -> which of its inputs is a matrix of weights: the data is the other one.
+_WEIGHT_INPUT: Final = {"mm": 1, "bmm": 1, "mv": 0, "addmm": 2, "linear": 1, "convolution": 1, "embedding": 0}
+
+
+class Leaf(NamedTuple):
+    """A tensor that a backward pass fills with a gradient, and whether a product or a layer uses it as its weight."""
+
+    tensor: Tensor
+    is_weight: bool
+
+
+def leaves_behind(root: Node) -> list[Leaf]:
+    """The trainable leaves behind `root`, nearest first; those of a graph of more nodes than _NODES_MAX in part."""
+    seen = {root}
+    queue: deque[tuple[Node, bool]] = deque([(root, False)])
+    found: list[Leaf] = []
+    while queue and len(seen) < _NODES_MAX:
+        node, as_weight = queue.popleft()
+        variable = getattr(node, "variable", None)
+        if variable is not None:
+            found.append(Leaf(variable, as_weight))
+            continue
+        operation = ""
+        for index, (below, _) in enumerate(node.next_functions):
+            if below is None or below in seen:
+                continue
+            seen.add(below)
+            operation = operation or operation_name(node)
+            # `F.linear` hands its weight through a transposition.
+            is_weight = as_weight if operation in ("t", "transpose") else _WEIGHT_INPUT.get(operation) == index
+            queue.append((below, is_weight))
+    return found
 
 
 def nodes_in_order(root: Node) -> list[Node]:
@@ -45,6 +79,22 @@ def nearest_leaf(node: Node) -> Tensor | None:
                 seen.add(below)
                 queue.append(below)
     return None
+
+
+def trainable_leaves(root: Node) -> Iterator[Tensor]:
+    """The leaves to which a backward from `root` adds gradients, each once."""
+    seen = {root}
+    queue = deque([root])
+    while queue and len(seen) < _NODES_MAX:
+        node = queue.popleft()
+        variable = getattr(node, "variable", None)
+        if variable is not None:
+            yield variable
+            continue
+        for below, _ in node.next_functions:
+            if below is not None and below not in seen:
+                seen.add(below)
+                queue.append(below)
 
 
 def saved_tensors(node: Node) -> Iterator[tuple[str, Tensor]]:

@@ -1,0 +1,110 @@
+"""Which classes the batches are made of, as the loss functions are told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import ClassVar, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diagnose.collect._collector import Collector, Shared, Step
+from diagnose.collect.forward import LossCall, ModelRun
+from diagnose.collect.reading import Unseen
+from diagnose.history import LabelFacts
+
+BATCHES_KEPT: Final = 64
+LABELS_READ: Final = 1024
+LOSSES_KEPT: Final = 16
+_BY_INDEX: Final = frozenset({"cross_entropy", "nll_loss", "multi_margin_loss"})
+_BY_SHARE: Final = frozenset(
+    {"cross_entropy", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss", "kl_div"}
+)
+
+
+class LabelCollector(Collector):
+    """Keeps, for each loss call, the class counts of at most 64 batches; when full, every second one is dropped.
+
+    Only labels of whole examples count: one per row of what the model was given, not those of tokens or pixels.
+    """
+
+    name: ClassVar[str] = "labels"
+
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self._sizes: set[int] = set()
+        self._pending: dict[tuple[str | None, int | None], list[list[int]]] = {}
+        self._stride: dict[str, int] = {}
+        self._met: dict[str, int] = {}
+
+    def backward_ends(self) -> None:
+        self._sizes.clear()
+
+    def model_ran(self, run: ModelRun) -> None:
+        if run.training:
+            tensors = [value for value in (*run.args, *run.kwargs.values()) if isinstance(value, Tensor)]
+            self._sizes.update(value.shape[0] for value in tensors if value.dim())
+
+    def loss_called(self, call: LossCall) -> None:
+        if not call.training:
+            return
+        labels = class_labels(call)
+        if labels is None or (self._sizes and len(labels) not in self._sizes):
+            return
+        key = call.file, call.line
+        if key in self._pending or len(self._pending) < LOSSES_KEPT:
+            # Only the composition of a batch counts, so any of its examples will do: spread over all of it.
+            labels = labels[:: -(-len(labels) // LABELS_READ)]
+            self._pending.setdefault(key, []).append(known_labels(labels, call).tolist())
+
+    def step_ends(self, step: Step) -> None:
+        pending, self._pending = self._pending, {}
+        for (file, line), parts in pending.items():
+            counts = Counter(label for part in parts for label in part)
+            scope = f"{step.name}@{file}:{line}"
+            facts = self.history.labels.get(scope)
+            if facts is None:
+                if len(self.history.labels) >= LOSSES_KEPT:
+                    continue
+                facts = self.history.labels[scope] = LabelFacts(step.name, file, line)
+            # Neighbours in time are what shows long runs: they are thinned in pairs.
+            turn = self._met[scope] = self._met.get(scope, -1) + 1
+            if (turn // 2) % self._stride.setdefault(scope, 1) == 0 and counts:
+                facts.batches.append((step.number, list(counts), list(counts.values())))
+                if len(facts.batches) > BATCHES_KEPT:
+                    self._stride[scope] *= 2
+                    facts.batches = [b for i, b in enumerate(facts.batches) if (i // 2) % 2 == 0]
+
+
+def class_labels(call: LossCall) -> Tensor | None:
+    """The class of each example, shape (N,), if the target is one class per example; else None.
+
+    Understood are class indices, zeros and ones of a binary target, and one-hot rows.
+    """
+    target = call.target
+    if type(target) is not Tensor or target.layout is not torch.strided or not target.numel() or target.is_meta:
+        return None
+    with Unseen():
+        if not target.is_floating_point():
+            if call.name in _BY_INDEX and target.dim() == 1 and call.input.dim() == 2:
+                return target.detach()
+            return None
+        if call.name not in _BY_SHARE or target.dim() not in (1, 2):
+            return None
+        target = target.detach()
+        if not bool(((target == 0) | (target == 1)).all()):
+            return None
+        if target.dim() == 1 or target.shape[1] == 1:
+            return target.reshape(-1).to(torch.int64) if call.name.startswith("binary") else None
+        return target.argmax(dim=1) if bool((target.sum(dim=1) == 1).all()) else None
+
+
+def known_labels(labels: Tensor, call: LossCall) -> NDArray[np.int64]:
+    """The labels on the host, without those that the loss ignores."""
+    with Unseen():
+        values: NDArray[np.int64] = labels.to("cpu", torch.int64).numpy().copy()
+    if call.name in _BY_INDEX:
+        values = values[values != call.options.get("ignore_index", -100)]
+    return values

@@ -1,0 +1,1 @@
+"""Rules about the data that the model is trained and evaluated on."""
