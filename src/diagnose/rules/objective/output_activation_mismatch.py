@@ -16,7 +16,8 @@ _OWN_RULE = ("softmax", "sigmoid", "hardsigmoid")
 
 
 @rule(
-    "output-activation-mismatch", explains=("loss-not-decreasing", "constant-output", "dead-units", "saturated-units")
+    "output-activation-mismatch",
+    explains=("loss-not-decreasing", "underfitting", "constant-output", "dead-units", "saturated-units"),
 )
 def output_activation_mismatch(history: History, *, limit: float = 0.01, logits: float = 0.1) -> Iterator[Finding]:
     """The last activation keeps the outputs from reaching the targets.

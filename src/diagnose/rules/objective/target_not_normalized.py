@@ -17,7 +17,7 @@ from diagnose.rules.objective._calls import REGRESSION, evidence, objectives, wh
 @rule(
     "target-not-normalized",
     needs=("output_scale",),
-    explains=("loss-not-decreasing", "loss-diverging", "constant-output", "exploding-gradient"),
+    explains=("loss-not-decreasing", "underfitting", "loss-diverging", "constant-output", "exploding-gradient"),
     overall=True,
 )
 def target_not_normalized(
