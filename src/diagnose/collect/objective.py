@@ -127,6 +127,9 @@ class ObjectiveCollector(Collector):
         with Unseen():
             self._take(call, scope, facts, output, target)
 
+    def difference_taken(self, call: LossCall) -> None:
+        self.loss_called(call)
+
     def operands_enlarged(
         self, first: Tensor, second: Tensor, result: Tensor, file: str | None, line: int | None
     ) -> None:
@@ -254,7 +257,8 @@ class ObjectiveCollector(Collector):
         facts, row = sample.facts, rows.astype(np.float64) if rows.size <= _ELEMENTS else rows
         facts.optimizer = step.name
         facts.first_step, facts.last_step = facts.first_step or step.number, step.number
-        record = {"objective": value / sample.examples}
+        is_value = facts.name != "difference"  # of a difference, only what is made of it is a loss
+        record = {"objective": value / sample.examples} if is_value else {}
         is_finite = bool(np.isfinite(row).all())
         if is_finite:
             record |= _look_at_outputs(facts, row)
@@ -266,9 +270,9 @@ class ObjectiveCollector(Collector):
             if wanted is not None and wanted.size and np.isfinite(wanted).all():
                 record |= _look_at_targets(facts, wanted, sample.ignored)
             facts.uninformed = _uninformed(facts)
-        if facts.reached is None and facts.uninformed and record["objective"] <= AROUND * facts.uninformed:
+        if facts.reached is None and facts.uninformed and value / sample.examples <= AROUND * facts.uninformed:
             facts.reached = step.number
-        if sample.is_first and facts.first_value is None and math.isfinite(value):
+        if is_value and sample.is_first and facts.first_value is None and math.isfinite(value):
             facts.first_value = value / sample.examples
         for quantity, number in record.items():
             self.history.record(quantity, step.number, {sample.scope: number}, clock=step.name)  # type: ignore[arg-type]
@@ -391,10 +395,11 @@ def _only_term(root: Node, waiting: Mapping[int, _Sample]) -> int:
             break
         if (number := sequence_number(node)) in waiting:
             return number
-        below = [parent for parent, _ in node.next_functions if parent is not None]
+        # The square of a difference may be written as a product.
+        below = {parent for parent, _ in node.next_functions if parent is not None}
         if len(below) != 1:
             break
-        node = below[0]
+        node = below.pop()
     return -1
 
 

@@ -28,6 +28,7 @@ class _Mismatch(NamedTuple):
         "nan-or-inf",
         "vanishing-gradient",
         "saturated-units",
+        "constant-output",
     ),
 )
 def log_softmax_mismatch(history: History, *, at_least: int = 3, share: float = 0.9) -> Iterator[Finding]:

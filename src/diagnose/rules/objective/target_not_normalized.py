@@ -17,7 +17,14 @@ from diagnose.rules.objective._calls import REGRESSION, evidence, objectives, wh
 @rule(
     "target-not-normalized",
     needs=("output_scale",),
-    explains=("loss-not-decreasing", "underfitting", "loss-diverging", "constant-output", "exploding-gradient"),
+    explains=(
+        "loss-not-decreasing",
+        "underfitting",
+        "loss-diverging",
+        "constant-output",
+        "exploding-gradient",
+        "nan-or-inf",
+    ),
     overall=True,
 )
 def target_not_normalized(
@@ -45,8 +52,8 @@ def target_not_normalized(
     the mean of the targets into the bias of the last layer, and a factor behind it. Logarithms suit targets that are
     positive and span orders of magnitude, such as prices.
     ## Limits
-    Targets that were never reached for another reason (a learning rate of 0) look the same. Losses that are
-    written by hand are not seen, and a regression that is one of several terms (a value function) is not judged.
+    Targets that were never reached for another reason (a learning rate of 0) look the same. A
+    regression that is one of several terms (a value function) is not judged.
     ## Source
     LeCun, Bottou, Orr & Müller, "Efficient BackProp", 1998, sec. 4 (targets within the range of the outputs). 100 is
     two orders of magnitude from where outputs begin; half of the way is judgement.
