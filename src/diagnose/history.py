@@ -413,7 +413,8 @@ class ModeFacts:
         model: name of the model in which it runs.
         optimizer: whose steps are counted.
         p: the lowest probability of dropping that was seen, 0 for a normalisation.
-        layer, units: the layer whose output it is given ("" if it comes before all layers) and its width.
+        layer, units: the layer whose output it is given ("" if it comes before all layers), and how many of its
+            units are dropped one by one: of a convolution whose elements may be flattened, at most so many.
         trained: whether that optimizer trains its parameters; if it has none, any of the module around it.
         share: share of the model's parameters that this optimizer trains.
         reached: whether it is part of the model, so that `model.eval()` reaches it.
@@ -885,6 +886,33 @@ class PairFacts:
 
 
 @dataclass
+class NeighbourFacts:
+    """Whether examples that are near to one another have the same label; see collect/neighbours.py.
+
+    Attributes:
+        optimizer: whose steps these were.
+        file, line: the user's line that calls the loss.
+        rows: examples compared; 0 if there were none to compare.
+        classes: different labels among them.
+        agree, by_chance, sigmas: as stats.neighbours.Agreement.
+        moved: how the labels of each batch would have to be moved to follow the inputs best; "" if in no way.
+        moved_agree, moved_sigmas: how well they would.
+    """
+
+    optimizer: str = ""
+    file: str | None = None
+    line: int | None = None
+    rows: int = 0
+    classes: int = 0
+    agree: float = 0.0
+    by_chance: float = 0.0
+    sigmas: float = 0.0
+    moved: str = ""
+    moved_agree: float = 0.0
+    moved_sigmas: float = 0.0
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
@@ -938,6 +966,7 @@ class History:
         self.pairs: dict[str, PairFacts] = {}
         self.evaluated: dict[str, EvaluationRows] = {}
         self.inputs: dict[str, InputFacts] = {}
+        self.neighbours: dict[str, NeighbourFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -1039,6 +1068,7 @@ class History:
             "evaluated": {name: vars(facts) for name, facts in self.evaluated.items()},
             "targets": {name: vars(facts) for name, facts in self.targets.items()},
             "inputs": {name: vars(facts) for name, facts in self.inputs.items()},
+            "neighbours": {name: vars(facts) for name, facts in self.neighbours.items()},
             "run": vars(self.run),
         }
         return data, arrays
@@ -1089,6 +1119,7 @@ class History:
         history.evaluated = {n: _known(EvaluationRows, f) for n, f in data.get("evaluated", {}).items()}
         history.targets = {n: _known(TargetFacts, f) for n, f in data.get("targets", {}).items()}
         history.inputs = {n: _known(InputFacts, f) for n, f in data.get("inputs", {}).items()}
+        history.neighbours = {n: _known(NeighbourFacts, f) for n, f in data.get("neighbours", {}).items()}
         history.run = _known(RunFacts, data["run"])
         return history
 

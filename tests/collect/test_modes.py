@@ -16,8 +16,9 @@ from torch.utils.checkpoint import checkpoint
 
 import diagnose
 from diagnose.collect.modes import ModesCollector
-from diagnose.collect.session import COLLECTORS
+from diagnose.collect.session import COLLECTORS, Session
 from diagnose.history import History
+from diagnose.schedule import SeededSteps
 
 STEPS = 12
 
@@ -194,6 +195,24 @@ def test_an_evaluation_in_training_mode() -> None:
     assert [event.step for event in history.events("ran-without-gradients")] == [3, 7, 11]
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_block_that_may_have_gradients(enabled: bool) -> None:
+    torch.manual_seed(0)
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    session = Session(models={}, optimizers=[], schedule=SeededSteps())
+    try:
+        for _ in range(40):
+            optimizer.zero_grad()
+            F.cross_entropy(model(torch.randn(16, 4)), torch.randint(2, (16,))).backward()
+            optimizer.step()
+        with torch.set_grad_enabled(enabled):
+            assert model(torch.randn(5, 4)) is not None
+    finally:
+        session.close()
+    assert len(phases(session.history)) == (not enabled)
+
+
 def test_training_mode_set_inside_of_an_evaluation() -> None:
     @torch.inference_mode()
     def evaluate(model: nn.Module, step: int) -> None:
@@ -235,8 +254,9 @@ def test_results_that_nobody_uses() -> None:
     def estimate(model: nn.Module, step: int) -> None:
         for _ in range(3):
             model(torch.randn(5, 4))
+            _ = model(torch.randn(5, 4))
 
-    assert {phase["dropped"] for phase in phases(observe(estimate))} == {3}
+    assert {phase["dropped"] for phase in phases(observe(estimate))} == {6}
 
 
 def test_statistics_averaged_over_the_data() -> None:
@@ -267,6 +287,22 @@ def test_reentrant_checkpointing_runs_without_gradients_and_is_training() -> Non
     history = observe(model=Checkpointed())
     assert phases(history) == []
     assert history.modes["drop (optimizer)"].on == STEPS
+
+
+def test_an_actor_and_its_critic() -> None:
+    actor, critic = Net(), Net()
+    optimizer = torch.optim.SGD([*actor.parameters(), *critic.parameters()], lr=0.01)
+    with diagnose.watch(schedule="every", summary=False) as watch:
+        for _ in range(STEPS):
+            x = torch.randn(16, 4)
+            with torch.no_grad():
+                assert actor(x) is not None
+                assert critic(x) is not None
+            optimizer.zero_grad()
+            (actor(x).square().mean() + F.mse_loss(critic(x), torch.randn(16, 2))).backward()
+            optimizer.step()
+    events = list(watch.history.events("ran-without-gradients", "critic"))
+    assert {(event.detail["feeds_loss"], event.detail["beside"]) for event in events[2:]} == {(True, True)}
 
 
 def test_a_generator_does_not_feed_a_loss() -> None:

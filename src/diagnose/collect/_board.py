@@ -207,6 +207,20 @@ def _wrap_enter(original: Callable[..., Any]) -> Callable[..., Any]:
     return enter
 
 
+def _wrap_enter_if_off(original: Callable[..., Any]) -> Callable[..., Any]:
+    def enter(self: Any) -> Any:
+        if self.mode or _silent():
+            return original(self)
+        frame = sys._getframe(1)  # `with torch.set_grad_enabled(training):`
+        result = original(self)
+        if not is_ours_or_torchs(frame.f_code):
+            for listener in tuple(_listeners):
+                listener.gradients_off((code_id(frame.f_code), frame.f_lineno))
+        return result
+
+    return enter
+
+
 def _wrap_state_dict(original: Callable[..., Any]) -> Callable[..., Any]:
     depth = threading.local()
 
@@ -462,6 +476,7 @@ def _install() -> None:
     _patches.append(_Patch(torch, "compile", _wrap_compile))
     _patches.append(_Patch(torch.no_grad, "__enter__", _wrap_enter))
     _patches.append(_Patch(torch.inference_mode, "__enter__", _wrap_enter))
+    _patches.append(_Patch(torch.set_grad_enabled, "__enter__", _wrap_enter_if_off))
     for owner, name, wrap in (  # private: absent in some versions, and then unseen
         (clip_grad, "_clip_grads_with_norm_", _wrap_clip),
         (clip_grad, "_group_tensors_by_device_and_dtype", _wrap_grouping),

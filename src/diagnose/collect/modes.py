@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import dis
 import functools
+import math
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +42,15 @@ _SHAPING: Final = (
     "Sigmoid", "Log", "Select", "Slice", "Clone", "Alias",
 )  # fmt: skip
 _SHAPING_DEPTH: Final = 5
+_CHANNEL_DROPOUTS: Final = ("Dropout1d", "Dropout2d", "Dropout3d", "FeatureAlphaDropout")
 # And between a layer and the normalisation of its output.
 _NORMALIZING: Final = ("BatchNorm", "View", "Reshape", "Clone", "ToCopy", "Contiguous")
 _NORMALIZING_DEPTH: Final = 5
+
+
+# A layer that has run: its name, the shape of what it put out, whether its units lie along dimension 1.
+_Layer: TypeAlias = tuple[str, tuple[int, ...], bool]
+_INPUT: Final[_Layer] = ("", (), False)
 
 
 @dataclass
@@ -79,6 +86,7 @@ class _Runs:
     on: dict[str, bool] = field(default_factory=dict)
     off: int = 0
     last_input: weakref.ref[Tensor] | None = None
+    beside: weakref.WeakSet[nn.Module] = field(default_factory=weakref.WeakSet)
 
 
 class _Batch:
@@ -115,7 +123,7 @@ class ModesCollector(Collector):
         self._interval: dict[str, _Use] = {}
         self._runs: dict[int, _Runs] = {}
         self._losses = 0
-        self._layer: tuple[str, int] = ("", 0)
+        self._layer: _Layer = _INPUT
         self._outputs: dict[int, str] = {}
         self._results: list[tuple[weakref.ref[nn.Module], int]] = []
         self._training_losses: list[weakref.ref[Tensor]] = []
@@ -141,13 +149,13 @@ class ModesCollector(Collector):
         self._outputs.clear()
         self._results.clear()
         self._training_losses.clear()
-        self._layer = ("", 0)
+        self._layer = _INPUT
         self._last_root = None
 
     def module_ran(self, module: nn.Module, output: Any, order: int) -> None:
         if not module._modules and isinstance(output, Tensor) and output.dim() > 1:
             name = self.inventory.module_name(module) or type(module).__name__
-            self._layer = (name, output.shape[1 if isinstance(module, _ConvNd | _NormBase) else -1])
+            self._layer = (name, tuple(output.shape), isinstance(module, _ConvNd | _NormBase))
         if self.shared.is_thorough and isinstance(output, Tensor):
             self._look_for_bias(module, output)
 
@@ -195,7 +203,8 @@ class ModesCollector(Collector):
         on: bool,
     ) -> None:
         if len(self._pending) < _MODES_KEPT:
-            self._pending.append(_Use(key, kind, type_name, p, module, site, *self._layer, on=on, off=not on))
+            layer, units = self._layer[0], _units(self._layer, type_name)
+            self._pending.append(_Use(key, kind, type_name, p, module, site, layer, units, on=on, off=not on))
 
     def _key(self, module: nn.Module) -> str:
         name = self.inventory.module_name(module)
@@ -225,7 +234,7 @@ class ModesCollector(Collector):
         if has_parameters:
             self._trains(root, run)
         if root._modules and has_parameters:
-            self._layer = ("", 0)
+            self._layer = _INPUT
 
     def _trains(self, root: nn.Module, run: ModelRun) -> None:
         """Remembers what a model was trained on, and whether a loss function is given what it puts out."""
@@ -277,6 +286,7 @@ class ModesCollector(Collector):
             return
         held = {id(p) for group in step.optimizer.param_groups for p in group["params"] if p.requires_grad}
         shares: dict[int, float] = {}
+        parents: dict[int, dict[int, nn.Module]] = {}
         new: list[tuple[ModeFacts, Tensor]] = []
         for use in self._interval.values():
             model = use.model() if use.model is not None else None
@@ -285,8 +295,12 @@ class ModesCollector(Collector):
             share = shares.get(id(model))
             if share is None:
                 share = shares[id(model)] = _share(model, held)
-            if share > 0:
-                self._count(use, model, share, step, held, new)
+            if share > 0 and (facts := self._count(use, model, share, step, new)) is not None:
+                if id(model) not in parents:
+                    parents[id(model)] = _parents(model)
+                module = use.module() if use.module is not None else None
+                facts.trained = _is_trained(module, model, parents[id(model)], held)
+                facts.reached = module is None or module is model or id(module) in parents[id(model)]
         if new:
             for (facts, _), is_fresh in zip(new, to_floats([statistic for _, statistic in new]), strict=True):
                 facts.fresh = bool(is_fresh)
@@ -297,33 +311,31 @@ class ModesCollector(Collector):
         model: nn.Module,
         share: float,
         step: Step,
-        held: set[int],
         new: list[tuple[ModeFacts, Tensor]],
-    ) -> None:
+    ) -> ModeFacts | None:
+        """Counts the step; returns the facts if what changes slowly is to be looked at, too."""
         module = use.module() if use.module is not None else None
         # A model that crafts adversarial examples in evaluation mode is back in training mode by now.
         if use.off and (module.training if module is not None else model.training):
-            return
+            return None
         facts, is_new = self._facts(use, model, module, step)
         if facts is None:
-            return
+            return None
         facts.p = use.p if is_new else min(facts.p, use.p)
         facts.share = share
-        if is_new or self.shared.is_thorough:
-            facts.trained = _is_trained(module, model, held)
-            facts.reached = module is None or any(m is module for m in model.modules())
         if use.on:
             facts.on += 1
             facts.first_on = facts.first_on or step.number
             facts.last_on = step.number
-            return
-        if not facts.off and isinstance(module, _NormBase):
-            with Unseen():
-                new.extend((facts, statistic) for statistic in _is_fresh(module))
-        facts.off += 1
-        facts.model_on += model.training
-        facts.first_off = facts.first_off or step.number
-        facts.last_off = step.number
+        else:
+            if not facts.off and isinstance(module, _NormBase):
+                with Unseen():
+                    new.extend((facts, statistic) for statistic in _is_fresh(module))
+            facts.off += 1
+            facts.model_on += model.training
+            facts.first_off = facts.first_off or step.number
+            facts.last_off = step.number
+        return facts if is_new or self.shared.is_thorough else None
 
     def _facts(
         self, use: _Use, model: nn.Module, module: nn.Module | None, step: Step
@@ -381,7 +393,7 @@ class ModesCollector(Collector):
                 runs.off += 1
             elif isinstance(module, _NormBase) and not module.momentum:
                 pass  # None: the statistics are averaged over all that comes, as update_bn() does
-            elif len(runs.on) < _NAMES_KEPT:
+            elif use.key not in runs.on and len(runs.on) < _NAMES_KEPT:
                 runs.on[use.key] = module is not None and self._reached(module, root)
 
     def _reached(self, module: nn.Module, root: nn.Module) -> bool:
@@ -393,6 +405,12 @@ class ModesCollector(Collector):
     def _compare_input(self, runs: _Runs, root: nn.Module, given: Tensor) -> None:
         last = runs.last_input() if runs.last_input is not None else None
         runs.repeated += last is given
+        for other in self._runs.values():
+            beside = other.root()
+            given_to_other = other.last_input() if other.last_input is not None else None
+            if other is not runs and beside is not None and given_to_other is given:
+                runs.beside.add(beside)
+                other.beside.add(root)
         runs.last_input = weakref.ref(given)
         if runs.number and runs.trained_on < runs.number:
             return
@@ -447,6 +465,8 @@ class ModesCollector(Collector):
                 off=runs.off,
                 feeds_loss=root in self._feeds_loss,
                 comes_last=root in self._is_last,
+                # An actor beside its critic: given the same, and no loss function judges it.
+                beside=any(other not in self._feeds_loss for other in runs.beside),
                 share=share,
                 file=runs.site.file if runs.site else None,
                 line=runs.site.line if runs.site else None,
@@ -474,6 +494,20 @@ class ModesCollector(Collector):
         return self.inventory.module_name(model) or type(model).__name__
 
 
+def _units(layer: _Layer, type_name: str) -> int:
+    """How many units of `layer` a dropout of this type drops one by one.
+
+    Of a convolution: its channels, if it drops channels; else at most all elements of an example, for they may be
+    flattened. Pooling in between is not seen.
+    """
+    _, shape, is_channels_first = layer
+    if not shape:
+        return 0
+    if not is_channels_first or len(shape) == 2:
+        return shape[-1 if not is_channels_first else 1]
+    return shape[1] if type_name in _CHANNEL_DROPOUTS else math.prod(shape[1:])
+
+
 def _share(model: nn.Module, held: set[int]) -> float:
     """Share of the model's parameters, by elements, that an optimizer holds."""
     own = trained = 0
@@ -483,18 +517,19 @@ def _share(model: nn.Module, held: set[int]) -> float:
     return trained / own if own else 0.0
 
 
-def _is_trained(module: nn.Module | None, model: nn.Module, held: set[int]) -> bool:
+def _parents(model: nn.Module) -> dict[int, nn.Module]:
+    """The module around each module of the model, by id."""
+    return {id(child): module for module in model.modules() for child in module._modules.values() if child is not None}
+
+
+def _is_trained(module: nn.Module | None, model: nn.Module, parents: Mapping[int, nn.Module], held: set[int]) -> bool:
     """Whether its own parameters are trained; if it has none, any of the smallest module around it that has some."""
-    if module is None:
-        return True
-    own = list(module.parameters())
-    if not own:
-        around = [m for m in model.modules() if any(child is module for child in m.modules()) and m is not module]
-        sizes = [
-            (len(list(m.modules())), index) for index, m in enumerate(around) if next(m.parameters(), None) is not None
-        ]
-        own = list(around[min(sizes)[1]].parameters()) if sizes else list(model.parameters())
-    return any(id(parameter) in held for parameter in own)
+    around = module if module is not None else model
+    while next(around.parameters(), None) is None and id(around) in parents:
+        around = parents[id(around)]
+    if next(around.parameters(), None) is None:
+        around = model
+    return any(id(parameter) in held for parameter in around.parameters())
 
 
 def _is_fresh(module: _NormBase) -> Iterator[Tensor]:
@@ -553,7 +588,7 @@ def _window(tensor: Tensor) -> Tensor | None:
 
 
 def _is_dropped() -> bool:
-    """Whether the line that called the model does nothing with what it returned: `model(x)` as a statement."""
+    """Whether the line that called the model does nothing with what it returned: `model(x)`, or `_ = model(x)`."""
     frame = user_frame()
     return frame is not None and _drops(frame.f_code, frame.f_lasti)
 
@@ -561,5 +596,8 @@ def _is_dropped() -> bool:
 @functools.lru_cache(maxsize=256)
 def _drops(code: CodeType, instruction: int) -> bool:
     """Whether the result of the call at `instruction` is thrown away."""
-    following = [i.opname for i in dis.get_instructions(code) if i.offset > instruction and i.opname != "CACHE"]
-    return bool(following) and following[0] == "POP_TOP"
+    following = (i for i in dis.get_instructions(code) if i.offset > instruction and i.opname != "CACHE")
+    first = next(following, None)
+    if first is None:
+        return False
+    return first.opname == "POP_TOP" or (first.opname.startswith("STORE_") and first.argval == "_")

@@ -43,6 +43,7 @@ from diagnose.collect.ledger import LedgerCollector
 from diagnose.collect.lifetimes import LifetimeCollector
 from diagnose.collect.loss import LossCollector
 from diagnose.collect.modes import ModesCollector
+from diagnose.collect.neighbours import NeighbourCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
 from diagnose.collect.objective import ObjectiveCollector
 from diagnose.collect.parameters import GradientCollector, UpdateCollector
@@ -84,6 +85,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     ModesCollector,
     InputCollector,
     RowCollector,
+    NeighbourCollector,
     ProbeCollector,  # last: it runs the model
 )
 _JUMP: Final = 8.0

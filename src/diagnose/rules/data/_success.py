@@ -28,7 +28,7 @@ def left_to_learn(history: History, optimizer: str) -> float:
     grad_fn = history.losses[course.streams[0]].grad_fn if len(course.streams) == 1 else ""
     constant = math.nan
     if grad_fn.startswith(_CLASSES):
-        constant = _entropy(history, optimizer)
+        constant = class_entropy(history, optimizer)
     elif grad_fn.startswith(_SQUARES):
         known = [facts.variance for facts in history.targets.values() if facts.optimizer == optimizer and facts.count]
         constant = known[0] if len(known) == 1 else math.nan
@@ -37,7 +37,7 @@ def left_to_learn(history: History, optimizer: str) -> float:
     return course.remaining()
 
 
-def _entropy(history: History, optimizer: str) -> float:
+def class_entropy(history: History, optimizer: str) -> float:
     """Entropy in nats of the classes of the batches of the only loss of `optimizer`; NaN if it is not known."""
     known = [facts for facts in history.labels.values() if facts.optimizer == optimizer]
     if len(known) != 1:

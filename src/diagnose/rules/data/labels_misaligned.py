@@ -4,25 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diagnose.findings import Finding, Location, Severity
+from diagnose.findings import Evidence, Finding, Location, Severity
 from diagnose.history import History
 from diagnose.rules._base import rule
+from diagnose.rules.data._success import class_entropy, left_to_learn
 
 
-@rule("labels-misaligned", explains=("loss-not-decreasing", "loss-diverging", "update-too-small"))
+@rule(
+    "labels-misaligned",
+    explains=("loss-not-decreasing", "loss-diverging", "update-too-small", "overfitting", "underfitting"),
+)
 def labels_misaligned(
     history: History,
     *,
     kept: float = 0.2,
     at_least: int = 100,
     twins: float = 0.02,
+    min_rows: int = 300,
+    followed: float = 2.0,
+    moved: float = 6.0,
+    unlearned: float = 0.99,
 ) -> Iterator[Finding]:
-    """The same inputs come with other labels each time, as when inputs and labels are shuffled apart.
+    """Inputs and labels do not belong together: they were shuffled apart, moved against one another, or mixed up.
 
     ## What it does
-    Knows rows of the training data again by their bytes and compares the label with that of the first time. Of
-    `at_least` = 100 rows that were met again, so few have kept their label that it is less than `kept` = 20 % of the
-    way from what chance gives, with the class frequencies of the run, to all of them.
+    Asks two questions. *Do the same inputs keep their labels?* Knows rows of the training data again by their bytes
+    and compares the label with that of the first time. Of `at_least` = 100 rows that were met again, so few have kept
+    their label that it is less than `kept` = 20 % of the way from what chance gives, with the class frequencies of
+    the run, to all of them.
+
+    *Do near inputs have the same label?* Among at least `min_rows` = 300 different images or rows of a table, the
+    labels of nearest neighbours agree as often as permuted ones would (less than `followed` = 2 standard deviations
+    more often). It speaks if they agree by `moved` = 6 standard deviations once the labels of each batch are moved by
+    up to three places, or reversed; or if the network found nothing in the inputs either: its loss ends at
+    `unlearned` = 99 % or more of the entropy of the classes, in training or, where that is seen, in every evaluation.
     ## Why it matters
     There is nothing to learn: the best answer is the class frequencies, whatever the input. The loss falls to that of
     guessing and stays, though each batch looks right.
@@ -30,15 +45,24 @@ def labels_misaligned(
     Index inputs and labels with the same permutation, or put both into one data set: `TensorDataset(inputs, labels)`.
     Two loaders, or two calls of `randperm`, shuffle them apart.
     ## Limits
-    Seen is only what changes from one time to the next: labels that were permuted once, before training, stay as
-    they are. Inputs must be floating point tensors and unchanged, so augmented ones are not judged, nor are rows
-    of which `twins` = 2 % have an equal one in the same batch; ids recur with other labels by nature. Labels that are
-    drawn anew on purpose look the same.
+    By the first question only what changes from one time to the next is seen: labels that were permuted once, before
+    training, stay as they are. Inputs must be floating point tensors and unchanged, so augmented ones are not judged,
+    nor are rows of which `twins` = 2 % have an equal one in the same batch; ids recur with other labels by nature.
+    Labels that are drawn anew on purpose look the same. The second question is asked of plain images and tables only.
+    Of a task that neither neighbours nor the network can do at all, it cannot say whether it is hard or its labels
+    are wrong.
     ## Source
     Zhang, Bengio, Hardt, Recht & Vinyals, "Understanding deep learning requires rethinking generalization", 2017: fixed
     random labels are learned by heart, so it is the change that leaves nothing to learn. The numbers are judgement:
-    100 rows tell 20 % from chance by more than three standard errors; annotators who disagree keep far more.
+    100 rows tell 20 % from chance by more than three standard errors; annotators who disagree keep far more. Cover &
+    Hart, "Nearest neighbor pattern classification", 1967: with enough data the nearest neighbour errs at most twice as
+    often as can be helped. 2 deviations are what chance alone exceeds once in 40 times; 6 allow for seven tries.
     """
+    yield from _strangers(history, min_rows, followed, moved, unlearned)
+    yield from _shuffled_anew(history, kept, at_least, twins)
+
+
+def _shuffled_anew(history: History, kept: float, at_least: int, twins: float) -> Iterator[Finding]:
     for facts in history.pairs.values():
         if facts.again < at_least or facts.by_chance >= 0.95 or facts.twins > twins * facts.drawn:
             continue
@@ -65,3 +89,59 @@ def labels_misaligned(
             cause="Inputs and labels are shuffled apart: two permutations, or two loaders.",
             remedy="Use one permutation for both, or TensorDataset(inputs, labels) with one loader.",
         )
+
+
+def _strangers(history: History, min_rows: int, followed: float, moved: float, unlearned: float) -> Iterator[Finding]:
+    for facts in history.neighbours.values():
+        if facts.rows < min_rows or facts.classes < 2 or facts.sigmas >= followed:
+            continue
+        evidence: dict[str, Evidence] = {
+            "neighbours_agree": facts.agree,
+            "by_chance": facts.by_chance,
+            "sigmas": facts.sigmas,
+            "limit": followed,
+            "rows": facts.rows,
+            "optimizer": facts.optimizer,
+        }
+        where = Location(file=facts.file, line=facts.line)
+        if facts.moved_sigmas >= moved:
+            yield Finding(
+                "labels-misaligned",
+                Severity.ERROR,
+                f"the labels follow the inputs once they are {facts.moved} within each batch: then "
+                f"{facts.moved_agree:.0%} of nearest neighbours agree, now {facts.agree:.0%}, by chance "
+                f"{facts.by_chance:.0%}",
+                where,
+                None,
+                None,
+                {**evidence, "moved": facts.moved, "agree_when_moved": facts.moved_agree},
+                cause="Labels are offset against their inputs, or one of the two is reversed.",
+                remedy="Compare some inputs with their labels by eye, right where the loss is called.",
+            )
+        elif _nothing_found(history, facts.optimizer, unlearned):
+            yield Finding(
+                "labels-misaligned",
+                Severity.WARNING,
+                f"labels do not follow inputs: {facts.agree:.0%} of nearest neighbours agree, by chance "
+                f"{facts.by_chance:.0%}, and the network finds nothing in the inputs either",
+                where,
+                None,
+                None,
+                evidence,
+                cause="Inputs or labels were permuted, sorted or filtered without the other; or the inputs hold "
+                "nothing that tells the label.",
+                remedy="Compare some inputs with their labels by eye, right where the loss is called.",
+            )
+
+
+def _nothing_found(history: History, optimizer: str, unlearned: float) -> bool:
+    """Whether the network does no better than the frequencies of the classes: in evaluation, else in training."""
+    entropy = class_entropy(history, optimizer)
+    evaluated = [
+        float(history.series("eval_loss", scope).values.min())
+        for scope, facts in history.evaluations.items()
+        if facts.optimizer == optimizer and len(history.series("eval_loss", scope))
+    ]
+    if evaluated and entropy > 0:
+        return min(evaluated) >= unlearned * entropy
+    return left_to_learn(history, optimizer) >= unlearned

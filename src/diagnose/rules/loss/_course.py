@@ -361,6 +361,11 @@ def _span(history: History, optimizer: str) -> tuple[int, int] | None:
     return min(int(c.steps[0]) for c in found), max(int(c.steps[-1]) for c in found)
 
 
+def guessing_level(history: History, course: Course) -> float | None:
+    """What a model without knowledge would get, ln K for K classes, wherever the loss began; None if unknown."""
+    return _guessing_level(history, course.optimizer, list(course.streams))
+
+
 def _guessing_level(history: History, optimizer: str, streams: list[str]) -> float | None:
     """Ln K where the loss is a cross-entropy over K classes, as far as can be known; else None."""
     if len(streams) != 1:

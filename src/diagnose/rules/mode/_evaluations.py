@@ -75,7 +75,8 @@ def _is_evaluation(detail: Mapping[str, Any], different: int, runs: int, gap: fl
         return bool(detail["feeds_loss"] or detail["comes_last"])
     # Without a loss, what happens between any two steps may be the making of a target, or play (rollouts).
     is_rare = gap is None or gap > 1
-    return bool(detail["feeds_loss"]) and is_rare and (different >= runs or is_new_shape)
+    is_play = detail.get("beside", False)
+    return bool(detail["feeds_loss"]) and not is_play and is_rare and (different >= runs or is_new_shape)
 
 
 def _is_sampling(detail: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from diagnose.history import History, ModeFacts
 from diagnose.rules._base import rule
 
 
-@rule("frozen-in-train", explains=("loss-not-decreasing", "loss-diverging"))
+@rule("frozen-in-train", explains=("loss-not-decreasing", "loss-diverging", "overfitting"))
 def frozen_in_train(
     history: History,
     *,

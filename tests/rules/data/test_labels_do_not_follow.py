@@ -1,0 +1,103 @@
+"""labels-misaligned, second question: labels that do not follow inputs, on real digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+import diagnose
+from diagnose.findings import Finding, Severity
+from diagnose.history import EvaluationFacts, History, LabelFacts, LossFacts, NeighbourFacts
+from diagnose.rules.data.labels_misaligned import labels_misaligned
+
+Pair = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def train(*, once: Pair = lambda x, y: (x, y), each: Pair = lambda x, y: (x, y), epochs: int = 6) -> list[Finding]:
+    torch.manual_seed(0)
+    data = load_digits()
+    order = torch.randperm(len(data.target))
+    x, y = torch.tensor(data.data, dtype=torch.float32)[order] / 16, torch.tensor(data.target)[order]
+    x, y = once(x, y)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    with diagnose.watch(model, optimizer, schedule="every", summary=False) as watch:
+        for _ in range(epochs):
+            for rows in torch.randperm(1400).split(64):
+                inputs, labels = each(x[rows], y[rows])
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs), labels).backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                F.cross_entropy(model(x[1400:]), y[1400:])
+            model.train()
+    assert not watch.history.count("collector-failed"), list(watch.history.events("collector-failed"))
+    return [finding for finding in watch.findings if finding.code == "labels-misaligned"]
+
+
+def test_digits_with_their_own_labels() -> None:
+    assert train() == []
+
+
+def test_permuted_once() -> None:
+    (finding,) = train(once=lambda x, y: (x, y[torch.randperm(len(y))]))
+    assert finding.severity is Severity.WARNING
+    assert finding.where.file == __file__
+
+
+@pytest.mark.parametrize(
+    ("each", "moved"),
+    [
+        (lambda x, y: (x, y.roll(1)), "moved by -1"),
+        (lambda x, y: (x.flip(0), y), "in reverse"),
+    ],
+)
+def test_moved_within_each_batch(each: Pair, moved: str) -> None:
+    (finding,) = train(each=each, epochs=2)
+    assert finding.severity is Severity.ERROR
+    assert moved in finding.message
+
+
+def history_of(facts: NeighbourFacts, *, evaluated: float | None) -> History:
+    history = History()
+    history.neighbours["loss"] = facts
+    history.labels["loss"] = LabelFacts("SGD", batches=[(1, [0, 1], [50, 50])])
+    history.losses["SGD"] = LossFacts("SGD", grad_fn="NllLossBackward0")
+    for step in range(1, 200):
+        history.record("loss", step, {"SGD": 0.69}, clock="SGD")
+    if evaluated is not None:
+        history.evaluations["test"] = EvaluationFacts("SGD")
+        history.record("eval_loss", 199, {"test": evaluated})
+    return history
+
+
+def facts(**changes: float) -> NeighbourFacts:
+    found = NeighbourFacts("SGD", "train.py", 3, rows=300, classes=2, agree=0.5, by_chance=0.5, sigmas=0.0)
+    for name, value in changes.items():
+        setattr(found, name, value)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "evaluated", "speaks"),
+    [
+        ({}, None, True),
+        ({"rows": 299}, None, False),
+        ({"sigmas": 2.0}, None, False),
+        ({"classes": 1}, None, False),
+        ({}, 0.70, True),
+        ({}, 0.60, False),  # the network has found what neighbours do not show: the task is hard
+    ],
+)
+def test_edges(changes: dict[str, float], evaluated: float | None, speaks: bool) -> None:
+    assert bool(list(labels_misaligned(history_of(facts(**changes), evaluated=evaluated)))) is speaks
+
+
+def test_empty() -> None:
+    assert list(labels_misaligned(History())) == []
