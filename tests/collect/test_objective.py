@@ -19,7 +19,7 @@ import diagnose
 from diagnose.collect.graph import loss_part, operation_name, operations_behind
 from diagnose.collect.objective import _rows_of_examples
 from diagnose.history import History, ObjectiveFacts
-from tests.rules.objective.runs import only, trained
+from tests.rules.objective.runs import Loss, only, trained
 
 Build = Callable[[Tensor], Tensor]
 
@@ -63,6 +63,28 @@ def test_sums_are_per_example() -> None:
 def test_operands_the_wrong_way_round() -> None:
     facts = only(trained(lambda x, y: F.mse_loss(y, x), nn.ReLU(), outputs=1, targets=lambda x: x[:, :1]))
     assert facts.operations[0] == "relu"
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x, y: ((x - y) ** 2).mean(),
+        lambda x, y: (y - x).abs().sum() / 32,
+        lambda x, y: (error := torch.sub(x, y)).mul(error).mean().sqrt(),
+    ],
+)
+def test_a_difference_of_outputs_and_data_that_leads_to_the_loss(loss: Loss) -> None:
+    facts = only(trained(loss, nn.Tanh(), outputs=3, targets=lambda x: x[:, :3]))
+    assert (facts.name, facts.calls, facts.used, facts.alone) == ("difference", 12, 12, 12)
+    assert (facts.low, facts.high, facts.first_value) == (-1.0, 1.0, None)
+
+
+def test_differences_inside_of_modules_are_the_models_business() -> None:
+    class Centred(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x - torch.ones_like(x)
+
+    assert only(trained(F.cross_entropy, Centred())).name == "cross_entropy"
 
 
 def test_a_metric_is_not_a_part_of_the_loss() -> None:

@@ -153,6 +153,9 @@ class Collector:
     ) -> None:
         """A difference or product of two tensors with equally many rows has more numbers than either of them."""
 
+    def difference_taken(self, call: LossCall) -> None:
+        """Outside of modules, outputs and data of the same shape were subtracted; `result` is the difference."""
+
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
         """A dropout or a normalisation with running statistics ran; `training`: with gradients enabled."""
 

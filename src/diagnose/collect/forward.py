@@ -223,6 +223,7 @@ class ForwardListener(Protocol):
     def root_called(self, module: nn.Module) -> None: ...
     def root_returned(self, module: nn.Module) -> None: ...
     def model_ran(self, run: ModelRun) -> None: ...
+    def difference_taken(self, call: LossCall) -> None: ...
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None: ...
     def dropout_called(self, p: float, *, active: bool, training: bool, file: str | None, line: int | None) -> None: ...
     def loss_called(self, call: LossCall) -> None: ...
@@ -424,7 +425,7 @@ class ForwardTap:
                 self._saw_product(args)
                 return self._enlarged_reader(args)
             if func in _DIFFERENCES:
-                return self._enlarged_reader(args)
+                return self._enlarged_reader(args) or self._difference_reader(args)
             if func in _LOSSES:
                 return None if self._elsewhere() else self._loss_reader(_LOSSES[func], args, kwargs)
             if func in _DROPOUTS:
@@ -466,6 +467,8 @@ class ForwardTap:
             unit_dim = _argument(args, kwargs, 1, "dim", -1)
             unit_dim = unit_dim if isinstance(unit_dim, int) else -1
         rest, options = args[1:], {k: v for k, v in kwargs.items() if k not in ("input", "inplace")}
+        if kind == "softmax":  # samples have their units last
+            func, rest, options = torch.softmax, (-1,), {}
         return ActivationCall(
             key=key,
             module=module,
@@ -529,6 +532,22 @@ class ForwardTap:
             if isinstance(result, Tensor) and result.numel() > max(first.numel(), second.numel()):
                 file, line = call_site() or (None, None)
                 self.listener.operands_enlarged(first, second, result, file, line)
+
+        return finish
+
+    def _difference_reader(self, args: tuple[Any, ...]) -> Callable[[Any], None] | None:
+        """Outside of modules the difference of outputs and data may be the beginning of a loss written by hand."""
+        if self._stack or len(args) < 2 or not isinstance(args[0], Tensor) or not isinstance(args[1], Tensor):
+            return None
+        first, second = args[0], args[1]
+        if first.requires_grad == second.requires_grad or first.shape != second.shape or self._elsewhere():
+            return None
+        learned, data = (first, second) if first.requires_grad else (second, first)
+
+        def finish(result: Any) -> None:
+            if isinstance(result, Tensor) and result.grad_fn is not None and not learned.is_leaf:
+                file, line = call_site() or (None, None)
+                self.listener.difference_taken(LossCall("difference", learned, data, {}, result, True, file, line))
 
         return finish
 

@@ -24,7 +24,7 @@ from diagnose.collect.graph import Node, loss_part, operation_name, operations_b
 from diagnose.collect.reading import Unseen, readable, sample_rows, to_host
 from diagnose.history import ObjectiveFacts
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 _OVER_CLASSES: Final = frozenset({"cross_entropy", "nll_loss", "multi_margin_loss", "kl_div"})
 _BINARY: Final = frozenset(
@@ -68,6 +68,7 @@ class _Sample:
         examples: what a sum is divided by.
         sequence: number of the result's node in the graph, -1 if it has none.
         is_first: whether no optimizer had made a step.
+        is_thorough: whether facts are taken in, too, and not only how outputs differ.
     """
 
     scope: str
@@ -80,6 +81,7 @@ class _Sample:
     covered: frozenset[int]
     is_first: bool
     ignored: int | None
+    is_thorough: bool
 
 
 class _Enlarged(NamedTuple):
@@ -124,6 +126,9 @@ class ObjectiveCollector(Collector):
         facts = self.history.objectives[scope]
         with Unseen():
             self._take(call, scope, facts, output, target)
+
+    def difference_taken(self, call: LossCall) -> None:
+        self.loss_called(call)
 
     def operands_enlarged(
         self, first: Tensor, second: Tensor, result: Tensor, file: str | None, line: int | None
@@ -182,33 +187,25 @@ class ObjectiveCollector(Collector):
         return scope
 
     def _take(self, call: LossCall, scope: str, facts: ObjectiveFacts, output: Tensor, target: Tensor | None) -> None:
-        facts.reduction = str(call.options.get("reduction", "mean"))
-        facts.options = tuple(sorted(str(name) for name in call.options))
-        facts.input_shape = tuple(output.shape)
-        facts.both_learn = target is not None and target.requires_grad
-        facts.broadcast += _both_enlarged(output, target)
-        if target is not None:
-            facts.target_shape = tuple(target.shape)
-        nodes = operations_behind(output.grad_fn)
-        facts.operations = tuple(operation_name(node) for node in nodes)
-        facts.low, facts.high = _bounds(nodes[0]) if nodes else (None, None)
-        over_classes = call.name in _OVER_CLASSES
-        rows = _rows_of_classes(output, self.shared.turn) if over_classes else _rows_of_examples(output)
-        targets = _targets(call.name, output, target, self.shared.turn)
-        result: Tensor = call.result
+        over_classes, result, is_thorough = call.name in _OVER_CLASSES, call.result, self.shared.is_thorough
+        if is_thorough:
+            _note_call(call, facts, output, target)
         ignored = call.options.get("ignore_index", -100) if over_classes else None
         self._waiting.append(
             _Sample(
                 scope,
                 facts,
-                rows,
-                targets,
+                _rows_of_classes(output, self.shared.turn) if over_classes else _rows_of_examples(output),
+                _targets(call.name, target, self.shared.turn) if is_thorough else None,
                 result.detach().to(torch.float32, copy=True).mean(),
                 _examples(output, target, over_classes=over_classes) if facts.reduction == "sum" else 1,
                 sequence_number(result.grad_fn) if result.grad_fn is not None else -1,
-                frozenset(sequence_number(node) for node in operations_behind(result.grad_fn, _COVERED)),
+                frozenset(sequence_number(node) for node in operations_behind(result.grad_fn, _COVERED))
+                if is_thorough
+                else frozenset(),
                 not any(self.shared.step_of.values()) and facts.first_value is None,
                 ignored if isinstance(ignored, int) else None,
+                is_thorough,
             )
         )
 
@@ -257,23 +254,41 @@ class ObjectiveCollector(Collector):
     # -- when the step is over --------------------------------------------------------------------------
 
     def _digest(self, step: Step, sample: _Sample, rows: Array, value: float, targets: Array | None) -> None:
-        facts, row = sample.facts, rows.astype(np.float64)
+        facts, row = sample.facts, rows.astype(np.float64) if rows.size <= _ELEMENTS else rows
         facts.optimizer = step.name
         facts.first_step, facts.last_step = facts.first_step or step.number, step.number
-        facts.calls += 1
-        record = {"objective": value / sample.examples}
-        if np.isfinite(row).all():
+        is_value = facts.name != "difference"  # of a difference, only what is made of it is a loss
+        record = {"objective": value / sample.examples} if is_value else {}
+        is_finite = bool(np.isfinite(row).all())
+        if is_finite:
             record |= _look_at_outputs(facts, row)
-        wanted = None if targets is None else targets.astype(np.float64)
-        if wanted is not None and wanted.size and np.isfinite(wanted).all():
-            record |= _look_at_targets(facts, wanted, sample.ignored)
-        facts.uninformed = _uninformed(facts)
-        if facts.reached is None and facts.uninformed and record["objective"] <= AROUND * facts.uninformed:
+        if sample.is_thorough:
+            facts.calls += 1
+            if is_finite:
+                _note_values(facts, row)
+            wanted = None if targets is None else targets.astype(np.float64)
+            if wanted is not None and wanted.size and np.isfinite(wanted).all():
+                record |= _look_at_targets(facts, wanted, sample.ignored)
+            facts.uninformed = _uninformed(facts)
+        if facts.reached is None and facts.uninformed and value / sample.examples <= AROUND * facts.uninformed:
             facts.reached = step.number
-        if sample.is_first and facts.first_value is None and math.isfinite(value):
+        if is_value and sample.is_first and facts.first_value is None and math.isfinite(value):
             facts.first_value = value / sample.examples
         for quantity, number in record.items():
             self.history.record(quantity, step.number, {sample.scope: number}, clock=step.name)  # type: ignore[arg-type]
+
+
+def _note_call(call: LossCall, facts: ObjectiveFacts, output: Tensor, target: Tensor | None) -> None:
+    facts.reduction = str(call.options.get("reduction", "mean"))
+    facts.options = tuple(sorted(str(name) for name in call.options))
+    facts.input_shape = tuple(output.shape)
+    facts.both_learn = target is not None and target.requires_grad
+    facts.broadcast += _both_enlarged(output, target)
+    if target is not None:
+        facts.target_shape = tuple(target.shape)
+    nodes = operations_behind(output.grad_fn)
+    facts.operations = tuple(operation_name(node) for node in nodes)
+    facts.low, facts.high = _bounds(nodes[0]) if nodes else (None, None)
 
 
 def _output_and_target(call: LossCall) -> tuple[object, Tensor | None]:
@@ -351,7 +366,7 @@ def _every(flat: Tensor, most: int) -> Tensor:
     return flat[:: -(-flat.numel() // most)] if flat.numel() > most else flat
 
 
-def _targets(name: str, output: Tensor, target: Tensor | None, turn: int) -> Tensor | None:
+def _targets(name: str, target: Tensor | None, turn: int) -> Tensor | None:
     """A sample of the targets: of shape (R,) for classes by number, else like that of the outputs."""
     if target is None or not target.numel() or target.layout is not torch.strided or target.device.type == "meta":
         return None
@@ -380,10 +395,11 @@ def _only_term(root: Node, waiting: Mapping[int, _Sample]) -> int:
             break
         if (number := sequence_number(node)) in waiting:
             return number
-        below = [parent for parent, _ in node.next_functions if parent is not None]
+        # The square of a difference may be written as a product.
+        below = {parent for parent, _ in node.next_functions if parent is not None}
         if len(below) != 1:
             break
-        node = below[0]
+        node = below.pop()
     return -1
 
 
@@ -391,33 +407,36 @@ def _is_doubled(operations: tuple[str, ...]) -> bool:
     return operations.count("softmax") + ("logsoftmax" in operations) > 1 or operations.count("sigmoid") > 1
 
 
-def _look_at_outputs(facts: ObjectiveFacts, rows: NDArray[np.float64]) -> dict[str, float]:
-    several = rows.shape[1] > 1
-    shown = rows
-    if facts.classes > 1 and several:
-        low, high = float(rows.min()), float(rows.max())
-        sums = rows.sum(axis=1)
-        facts.distributions += bool(low >= -1e-3 and high <= 1 + 1e-3 and np.abs(sums - 1).max() < 5e-3)
-        facts.positive += bool((rows > 1e-3).mean() >= 0.1)
-        if facts.name == "nll_loss":
-            peak = rows.max(axis=1)
-            totals = peak + np.log(np.exp(rows - peak[:, None]).sum(axis=1))
-            facts.above_one += bool((totals > math.log(1.1)).mean() > 0.5)
-        shown = rows - rows.mean(axis=1, keepdims=True)  # a softmax does not see what is added to all classes
-    else:
-        facts.positive += bool((rows > 1e-3).mean() >= 0.1)
-    found = {"output_scale": float(np.sqrt(np.mean(rows**2)))}
-    if len(rows) > 1:
-        found["output_spread"] = float(np.sqrt(shown.var(axis=0).mean()))
+def _note_values(facts: ObjectiveFacts, rows: Array) -> None:
+    """Whether the rows are probabilities, or could be logarithms of probabilities."""
+    facts.positive += bool((rows > 1e-3).mean() >= 0.1)
+    if facts.classes < 2 or rows.shape[1] < 2:
+        return
+    low, high = float(rows.min()), float(rows.max())
+    if low >= -1e-3 and high <= 1 + 1e-3:
+        facts.distributions += bool(np.abs(rows.sum(axis=1) - 1).max() < 5e-3)
+    if facts.name == "nll_loss":
+        peak = rows.max(axis=1)
+        totals = peak + np.log(np.exp(rows - peak[:, None]).sum(axis=1))
+        facts.above_one += bool((totals > math.log(1.1)).mean() > 0.5)
+
+
+def _look_at_outputs(facts: ObjectiveFacts, rows: Array) -> dict[str, float]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = {"output_scale": float(np.sqrt(np.mean(rows**2)))}
+        if len(rows) > 1:
+            # A softmax does not see what is added to all classes.
+            shown = rows - rows.mean(axis=1, keepdims=True) if facts.classes > 1 and rows.shape[1] > 1 else rows
+            found["output_spread"] = float(np.sqrt(shown.var(axis=0).mean()))
     answers = _answers(facts, rows)
     if answers is not None and len(answers) > 1:
-        numbers, counts = np.unique(answers, return_counts=True)
-        found["answer"] = float(numbers[counts.argmax()])
-        found["answer_share"] = float(counts.max() / counts.sum())
+        counts = np.bincount(answers)
+        found["answer"] = float(counts.argmax())
+        found["answer_share"] = float(counts.max() / len(answers))
     return found
 
 
-def _answers(facts: ObjectiveFacts, rows: NDArray[np.float64]) -> NDArray[Any] | None:
+def _answers(facts: ObjectiveFacts, rows: Array) -> NDArray[Any] | None:
     """The most likely class of each row, None where the loss has no classes."""
     if facts.classes > 1 and facts.name != "kl_div":
         answers: NDArray[Any] = rows.argmax(axis=1)

@@ -692,6 +692,11 @@ class Session:
             with self._ours():
                 self._tell("operands_enlarged", first, second, result, file, line)
 
+    def difference_taken(self, call: LossCall) -> None:
+        if self._sampled:
+            with self._ours():
+                self._tell("difference_taken", call)
+
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
         if self._looking:
             with self._ours():

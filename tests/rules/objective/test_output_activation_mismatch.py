@@ -26,6 +26,17 @@ def test_targets_on_both_sides_of_zero(end: nn.Module, loss) -> None:
     assert isinstance(finding.evidence["unreachable_share"], float)
 
 
+def test_a_loss_written_by_hand() -> None:
+    history = trained(lambda x, y: ((y - x) ** 2).mean(), nn.ReLU(), outputs=3, targets=lambda x: x[:, :3])
+    assert the_only(history, CODE).severity is Severity.ERROR
+
+
+def test_a_ratio_of_probabilities_is_no_regression() -> None:
+    old = torch.full((32, 5), -1.6)
+    history = trained(lambda x, y: (F.log_softmax(x, 1) - old).exp().clamp(0.8, 1.2).mean())
+    assert not said(history, CODE)
+
+
 def test_a_small_share_is_a_warning() -> None:
     finding = the_only(trained(F.mse_loss, nn.Tanh(), outputs=3, targets=lambda x: 0.8 * x[:, :3], steps=4), CODE)
     assert finding.severity is Severity.WARNING

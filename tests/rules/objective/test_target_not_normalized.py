@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch.nn.functional as F
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from diagnose.findings import Severity
 from diagnose.history import History
+from diagnose.testing import history_of
 from tests.rules.looking import said, the_only
 from tests.rules.objective.runs import trained, with_objective
 
@@ -16,7 +19,9 @@ CODE = "target-not-normalized"
 
 
 def run(size: float, reached: float, steps: int = 200, **facts) -> History:
-    history = with_objective(**{"name": "mse_loss", "target_mean": size, "target_square": size**2, **facts})
+    history = with_objective(
+        **{"name": "mse_loss", "target_mean": size, "target_square": size**2, "alone": 20, **facts}
+    )
     for step in range(10, steps + 1, 10):
         history.record("output_scale", step, {f"{facts.get('name', 'mse_loss')} (train.py:7)": reached}, clock="SGD")
     return history
@@ -49,7 +54,20 @@ def test_targets_that_are_learned_too() -> None:
 
 @given(st.floats(0.1, 1e6), st.floats(0, 1e6))
 def test_a_hundred_and_half_of_the_way(size: float, reached: float) -> None:
-    fires = size**2 >= 100.0001**2 and reached < 0.499 * size
-    silent = size < 99.999 or reached > 0.501 * size
+    fires = size >= 100.001 and (reached < 0.499 * size or reached > 10.01 * size)
+    silent = size < 99.999 or 0.501 * size < reached < 9.99 * size
     if fires or silent:
         assert bool(said(run(size, reached), CODE)) is fires
+
+
+def test_a_training_that_ran_away() -> None:
+    assert said(run(1000.0, 1e6, steps=30), CODE)
+    history = run(1000.0, 600.0)
+    history_of(steps=200, loss=[1e6 if step < 150 else math.inf for step in range(1, 201)], into=history)
+    assert not said(history, CODE)
+    history.objectives["mse_loss (train.py:7)"].optimizer = "SGD"
+    assert said(history, CODE)
+
+
+def test_one_of_several_terms() -> None:
+    assert not said(run(1000.0, 1.0, alone=0), CODE)

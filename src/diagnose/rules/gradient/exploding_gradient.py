@@ -19,7 +19,7 @@ from diagnose.stats.ratios import decades_lost, elasticity
 @rule(
     "exploding-gradient",
     needs=("grad_norm",),
-    explains=("loss-diverging", "loss-not-decreasing"),
+    explains=("loss-diverging", "loss-not-decreasing", "constant-output"),
 )
 def exploding_gradient(
     history: History,

@@ -83,7 +83,7 @@ def total_falls_below_zero(history: History, facts: ObjectiveFacts) -> bool:
 
 
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
-REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "difference")
 
 
 def stream_of(history: History, facts: ObjectiveFacts) -> str | None:

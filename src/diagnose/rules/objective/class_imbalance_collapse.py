@@ -14,7 +14,11 @@ from diagnose.stats.curves import mean_and_error
 _REWEIGHTED = {"weight", "pos_weight", "label_smoothing"}
 
 
-@rule("class-imbalance-collapse", needs=("answer_share",), explains=("loss-not-decreasing", "constant-output"))
+@rule(
+    "class-imbalance-collapse",
+    needs=("answer_share",),
+    explains=("loss-not-decreasing", "underfitting", "constant-output"),
+)
 def class_imbalance_collapse(
     history: History,
     *,

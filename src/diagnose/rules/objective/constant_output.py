@@ -17,7 +17,7 @@ _LOGITS = ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "mul
 _RARE = 0.01
 
 
-@rule("constant-output", needs=("output_spread",), explains=("loss-not-decreasing",), overall=True)
+@rule("constant-output", needs=("output_spread",), explains=("loss-not-decreasing", "underfitting"), overall=True)
 def constant_output(
     history: History, *, limit: float = 0.01, window: int = 5, min_steps: int = 50, exact: float = 1e-6
 ) -> Iterator[Finding]:

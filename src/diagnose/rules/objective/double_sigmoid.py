@@ -14,7 +14,14 @@ _WITH_LOGITS = ("binary_cross_entropy_with_logits", "multilabel_soft_margin_loss
 
 @rule(
     "double-sigmoid",
-    explains=("loss-not-decreasing", "vanishing-gradient", "saturated-units", "update-too-small"),
+    explains=(
+        "loss-not-decreasing",
+        "underfitting",
+        "vanishing-gradient",
+        "saturated-units",
+        "update-too-small",
+        "constant-output",
+    ),
 )
 def double_sigmoid(history: History, *, at_least: int = 1) -> Iterator[Finding]:
     """Sigmoid is applied twice: the loss takes the sigmoid of probabilities.

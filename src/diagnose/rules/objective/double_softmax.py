@@ -12,7 +12,14 @@ from diagnose.rules.objective._calls import evidence, floor_of_cross_entropy, ob
 
 @rule(
     "double-softmax",
-    explains=("loss-not-decreasing", "vanishing-gradient", "saturated-units", "update-too-small"),
+    explains=(
+        "loss-not-decreasing",
+        "underfitting",
+        "vanishing-gradient",
+        "saturated-units",
+        "update-too-small",
+        "constant-output",
+    ),
 )
 def double_softmax(history: History, *, at_least: int = 3) -> Iterator[Finding]:
     """Softmax is applied twice: the loss takes the softmax of probabilities.

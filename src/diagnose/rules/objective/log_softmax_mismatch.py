@@ -21,7 +21,15 @@ class _Mismatch(NamedTuple):
 
 @rule(
     "log-softmax-mismatch",
-    explains=("loss-not-decreasing", "loss-diverging", "nan-or-inf", "vanishing-gradient", "saturated-units"),
+    explains=(
+        "loss-not-decreasing",
+        "underfitting",
+        "loss-diverging",
+        "nan-or-inf",
+        "vanishing-gradient",
+        "saturated-units",
+        "constant-output",
+    ),
 )
 def log_softmax_mismatch(history: History, *, at_least: int = 3, share: float = 0.9) -> Iterator[Finding]:
     """The loss wants log-probabilities and is given probabilities or raw outputs, or the reverse.

@@ -11,13 +11,13 @@ from diagnose.rules._base import rule
 from diagnose.rules.objective._calls import BINARY, evidence, objectives, where
 
 
-@rule("loss-at-init", needs=("objective",), explains=("loss-not-decreasing",))
+@rule("loss-at-init", needs=("objective",), explains=("loss-not-decreasing", "underfitting"))
 def loss_at_init(
     history: History,
     *,
     limit: float = 3.0,
     limit_of_squares: float = 100.0,
-    share: float = 0.1,
+    share: float = 0.2,
     min_steps: int = 20,
 ) -> Iterator[Finding]:
     """The first loss lies far above that of a model that knows nothing.
@@ -26,7 +26,7 @@ def loss_at_init(
     Compares the value of the loss function before the first optimizer step with what a model gets that treats
     all inputs alike: ln K for a cross-entropy over K classes, ln 2 for a binary one, the mean square of the
     targets for `mse_loss`. It speaks if the first value is `limit` = 3 times that, or `limit_of_squares` = 100
-    times for `mse_loss`. It is a warning if that cost something: if it took `share` = 10 % of the run, and
+    times for `mse_loss`. It is a warning if that cost something: if it took `share` = 20 % of the run, and
     `min_steps` = 20 steps, to come down to that level (plus 10 %). Otherwise it is an info.
     ## Why it matters
     The outputs are much too large at the start: the model is sure, and wrong. The first part of the training only
@@ -44,7 +44,7 @@ def loss_at_init(
     ## Source
     Karpathy, "A Recipe for Training Neural Networks", 2019 ("verify loss @ init"). 3 times ln K: healthy
     initialisations begin within a third above ln K. 100 times: outputs of ten times the size of the targets.
-    10 % is judgement.
+    20 % is judgement.
     """
     for _, facts in objectives(history, "cross_entropy", "nll_loss", "mse_loss", *BINARY):
         first, level = facts.first_value, facts.uninformed

@@ -11,7 +11,7 @@ from diagnose.rules._base import rule
 from diagnose.rules.objective._calls import evidence, objectives, where
 
 
-@rule("loss-broadcast", explains=("loss-not-decreasing", "constant-output"))
+@rule("loss-broadcast", explains=("loss-not-decreasing", "underfitting", "constant-output"))
 def loss_broadcast(history: History, *, at_least: int = 2, share: float = 0.5) -> Iterator[Finding]:
     """Outputs and targets have different shapes, and the loss compares each output with each target.
 

@@ -16,7 +16,8 @@ _OWN_RULE = ("softmax", "sigmoid", "hardsigmoid")
 
 
 @rule(
-    "output-activation-mismatch", explains=("loss-not-decreasing", "constant-output", "dead-units", "saturated-units")
+    "output-activation-mismatch",
+    explains=("loss-not-decreasing", "underfitting", "constant-output", "dead-units", "saturated-units"),
 )
 def output_activation_mismatch(history: History, *, limit: float = 0.01, logits: float = 0.1) -> Iterator[Finding]:
     """The last activation keeps the outputs from reaching the targets.
@@ -25,8 +26,9 @@ def output_activation_mismatch(history: History, *, limit: float = 0.01, logits:
     Knows from the graph whether the last operation before the loss is bounded (ReLU, softplus, sigmoid, softmax,
     tanh, hardtanh, ...), and sums up by how much targets lie outside of these bounds. It speaks
 
-    - in a regression (`mse_loss`, `l1_loss`, `smooth_l1_loss`, `huber_loss`) if the error that no outputs can
-      avoid is more than `limit` = 1 % of the variance of the targets; an error from 25 % on;
+    - in a regression (`mse_loss`, `l1_loss`, `smooth_l1_loss`, `huber_loss`, or a difference of outputs and targets
+      that leads to the loss) if the error that no outputs can avoid is more than `limit` = 1 % of the variance of the
+      targets; an error from 25 % on;
     - before a cross-entropy, if logits within these bounds cannot bring the loss below `logits` = 10 % of ln K,
       or ln 2: with tanh and 10 classes it stays above 0.80.
     ## Why it matters

@@ -10,24 +10,39 @@ import numpy as np
 from diagnose.findings import Finding, Severity
 from diagnose.history import History
 from diagnose.rules._base import rule
+from diagnose.rules.loss._course import horizon
 from diagnose.rules.objective._calls import REGRESSION, evidence, objectives, where
 
 
 @rule(
     "target-not-normalized",
     needs=("output_scale",),
-    explains=("loss-not-decreasing", "loss-diverging", "constant-output", "exploding-gradient"),
+    explains=(
+        "loss-not-decreasing",
+        "underfitting",
+        "loss-diverging",
+        "constant-output",
+        "exploding-gradient",
+        "nan-or-inf",
+    ),
     overall=True,
 )
 def target_not_normalized(
-    history: History, *, limit: float = 100.0, reached: float = 0.5, min_steps: int = 100, window: int = 3
+    history: History,
+    *,
+    limit: float = 100.0,
+    reached: float = 0.5,
+    far: float = 10.0,
+    min_steps: int = 100,
+    window: int = 3,
 ) -> Iterator[Finding]:
     """The targets are far from 1 in size, and the outputs do not get there.
 
     ## What it does
     In regressions (`mse_loss`, `l1_loss`, `smooth_l1_loss`, `huber_loss`) whose targets have a root mean square of
     `limit` = 100 or more, it asks after `min_steps` = 100 steps whether the outputs have come to `reached` = 50 % of
-    that in any of the last `window` = 3 samples. If they have not, it speaks; if they have, training has coped.
+    that in any of the last `window` = 3 samples. If they have not, it speaks; if they have, training has coped. It
+    speaks, too, if they have run to `far` = 10 times the size of the targets, or beyond all bounds.
     ## Why it matters
     Networks start with outputs around 1 and move by steps of about the learning rate. To answer 250,000 the last bias
     has to walk there, and until then the loss says nothing about the inputs. With a squared loss the gradients are as
@@ -37,8 +52,8 @@ def target_not_normalized(
     the mean of the targets into the bias of the last layer, and a factor behind it. Logarithms suit targets that are
     positive and span orders of magnitude, such as prices.
     ## Limits
-    Targets that were never reached for another reason (a learning rate of 0) look the same. Losses that are
-    written by hand are not seen.
+    Targets that were never reached for another reason (a learning rate of 0) look the same. A
+    regression that is one of several terms (a value function) is not judged.
     ## Source
     LeCun, Bottou, Orr & Müller, "Efficient BackProp", 1998, sec. 4 (targets within the range of the outputs). 100 is
     two orders of magnitude from where outputs begin; half of the way is judgement.
@@ -46,18 +61,23 @@ def target_not_normalized(
     for scope, facts in objectives(history, *REGRESSION):
         size = math.sqrt(facts.target_square)
         scale = history.series("output_scale", scope)
-        if size < limit or facts.both_learn or len(scale) < window or scale.steps[-1] < min_steps:
+        if size < limit or facts.both_learn or not facts.alone or not len(scale):
             continue
         best = float(np.max(scale.values[-window:]))
-        # What has run away has passed the targets, too; that is told by others.
-        if best >= reached * size:
+        has_run_away = best >= far * size or horizon(history, facts.optimizer) < math.inf
+        is_slow = best < reached * size and scale.steps[-1] >= min_steps and len(scale) >= window
+        if not (has_run_away or is_slow):
             continue
+        outcome = (
+            "training has run away"
+            if has_run_away
+            else f"after {int(scale.steps[-1])} steps the outputs are at {best:.3g}"
+        )
         yield Finding(
             "target-not-normalized",
             Severity.WARNING,
             f"the targets have a size of {size:.3g} (mean {facts.target_mean:.3g}, standard deviation "
-            f"{math.sqrt(facts.target_variance):.3g}), and after {int(scale.steps[-1])} steps the outputs have come to "
-            f"{best:.3g}",
+            f"{math.sqrt(facts.target_variance):.3g}), and {outcome}",
             where(facts),
             facts.first_step,
             int(scale.steps[-1]),
@@ -67,7 +87,7 @@ def target_not_normalized(
                 target_mean=facts.target_mean,
                 output_size=best,
                 size_limit=limit,
-                limit=reached * size,
+                limit=far * size if has_run_away else reached * size,
             ),
             cause="Targets in their natural unit, and outputs that start around 1.",
             remedy="Standardise the targets with mean and standard deviation of the training set.",

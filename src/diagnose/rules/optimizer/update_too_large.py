@@ -31,7 +31,7 @@ from diagnose.stats.ratios import path_length
 @rule(
     "update-too-large",
     needs=("update_ratio", "param_rms"),
-    explains=("loss-diverging", "loss-not-decreasing", "vanishing-gradient"),
+    explains=("loss-diverging", "loss-not-decreasing", "vanishing-gradient", "constant-output"),
 )
 def update_too_large(
     history: History,
