@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diagnose import config
+from diagnose.acceptance import Suppression
 from diagnose.config import Config, load_config
 from diagnose.errors import ConfigError
 from diagnose.rules import all_rules
@@ -149,7 +150,7 @@ def test_a_relative_start(project: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     [
         ("budgett = 0.5", r'unknown key "budgett" \(= 0.5\). Did you mean "budget"\?'),
         ("fail_on = 'error'", r'unknown key "fail_on".* Did you mean "fail-on"\?'),
-        ("zzz = 1", r'unknown key "zzz" \(= 1\).\nThe keys are: budget, fail-on, .*'),
+        ("zzz = 1", r'unknown key "zzz" \(= 1\).\nThe keys are: baseline, budget, fail-on, .*'),
         ("budget = 0", r"budget = 0: expected a number above 0 and at most 1"),
         ("budget = 1.01", r"budget = 1.01: expected"),
         ("budget = nan", r"budget = nan: expected"),
@@ -282,3 +283,50 @@ def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
     command = [sys.executable, "-c", source, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": path})
     assert done.stdout == "set()\n"
+
+
+# -- suppressions ---------------------------------------------------------------------------------
+
+
+def test_suppressions(project: Path) -> None:
+    write(
+        project,
+        """
+        baseline = "ci/known.json"
+        [[tool.diagnose.suppress]]
+        code = "dead-units"
+        module = "encoder.*"
+        reason = "sparse on purpose"
+        [[tool.diagnose.suppress]]
+        code = "update-too-large"
+        file = "src/*.py"
+        reason = "a test"
+        """,
+    )
+    assert load_config(project) == Config(
+        baseline=project / "ci" / "known.json",
+        suppress=(
+            Suppression("dead-units", "sparse on purpose", module="encoder.*"),
+            Suppression("update-too-large", "a test", file="src/*.py"),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ('code = "dead-units"', "number 1 has no reason: say why"),
+        ('reason = "why"', "number 1 has no code"),
+        ('code = "dead-units"\nreason = " "', "reason = ' ': expected a text in quotes"),
+        ('code = "dead-units"\nreason = 3', "reason = 3: expected a text in quotes"),
+        ('code = "dead-unit"\nreason = "why"', 'no rule "dead-unit". Did you mean "dead-units"'),
+        ('code = "dead-units"\nreasons = "why"', 'unknown key "reasons" .* Did you mean "reason"'),
+        ('code = "dead-units"\nreason = "why"\nline = 3', "The keys are: code, module, file, reason."),
+    ],
+)
+def test_suppressions_that_are_wrong(project: Path, table: str, complaint: str) -> None:
+    refuse(project, table, complaint.replace("?", r"\?"), section="[[tool.diagnose.suppress]]\n")
+
+
+def test_suppressions_are_a_list(project: Path) -> None:
+    refuse(project, 'code = "dead-units"', "must be a list of tables", section="[tool.diagnose.suppress]\n")

@@ -302,3 +302,25 @@ def test_warnings_name_the_line_that_they_name_without_us(tmp_path: Path) -> Non
     plain, watched = run(tmp_path, path.name, command=()), run(tmp_path, path.name)
     assert "UserWarning" in plain.stderr
     assert watched.stderr.startswith(plain.stderr)
+
+
+def test_a_baseline_and_sarif(tmp_path: Path) -> None:
+    path = script(tmp_path, "train(120, clear=False)")
+    first = run(tmp_path, "--write-baseline", "known.json", "--sarif", "a.sarif", "--fail-on", "warning", str(path))
+    assert first.returncode == 3
+    known = json.loads((tmp_path / "known.json").read_text())["findings"]
+    assert "gradients-not-cleared" in [entry["code"] for entry in known]
+    (result, *_) = json.loads((tmp_path / "a.sarif").read_text())["runs"][0]["results"]
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "train.py"
+    again = run(tmp_path, "--baseline", "known.json", "--fail-on", "warning", str(path))
+    assert again.returncode == 0, again.stderr
+    assert "in the baseline" in again.stderr
+
+
+def test_a_baseline_that_cannot_be_read_is_told_before_the_script_runs(tmp_path: Path) -> None:
+    path = script(tmp_path, "print('ran')")
+    for options in (["--baseline", "missing.json"], ["--sarif", str(tmp_path)], ["--write-baseline", str(tmp_path)]):
+        refused = run(tmp_path, *options, str(path))
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "diagnose: " in refused.stderr
+        assert not (tmp_path / "diagnose-runs").exists()

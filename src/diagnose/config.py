@@ -5,6 +5,12 @@
     budget = 0.01                  # share of the training time that watching may take
     fail-on = "error"              # exit code 3 if a finding is at least that severe
     run-dir = "runs/latest"        # relative to this file
+    baseline = "diagnose-baseline.json"      # known findings: `diagnose run --write-baseline FILE`
+
+    [[tool.diagnose.suppress]]     # known findings that are in order, one table each
+    code = "dead-units"
+    module = "encoder.*"           # of the module or parameter; `file` works in the same way
+    reason = "sparse on purpose"
 
     [tool.diagnose.rules.update-too-large]
     limit = 0.05                   # a threshold of the rule: `diagnose explain update-too-large`
@@ -25,6 +31,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from diagnose.acceptance import Suppression
 from diagnose.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -54,9 +61,13 @@ class Config:
         budget: share of the run's own time that watching may take, in (0, 1].
         fail_on: the least severity for which the exit code is 3.
         run_dir: where the run is stored; None means a new directory below `diagnose-runs`.
-        json: where the JSON report goes; None means nowhere.
+        json, sarif: where the JSON and the SARIF report go; None means nowhere.
+        baseline: file of the findings that are known and not reported.
+        write_baseline: where to write such a file at the end.
+        suppress: findings that are not reported, each with its reason.
         tensorboard: whether event files are written into the run directory.
         live: whether a status line is shown while the script trains.
+        probe_seconds: how long probes may take: the model is run again on copies of a batch; 0 for no probes.
         schedule: "budget" uses the clock; "every" step and "seeded" do not, so that runs can be repeated.
         verbose: whether the summary also lists the rules that could not run.
         rules: by code, thresholds that replace a rule's own.
@@ -68,14 +79,19 @@ class Config:
     fail_on: FailOn = "never"
     run_dir: Path | None = None
     json: Path | None = None
+    sarif: Path | None = None
+    baseline: Path | None = None
+    write_baseline: Path | None = None
     tensorboard: bool = True
     live: bool = False
+    probe_seconds: float = 2.0
     schedule: ScheduleName = "budget"
     verbose: bool = False
     rules: Mapping[str, Mapping[str, Threshold]] = field(default_factory=dict)
+    suppress: tuple[Suppression, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("budget", "fail_on", "schedule"):
+        for name in ("budget", "fail_on", "schedule", "probe_seconds"):
             _checked(_kebab(name), getattr(self, name), "option", Path())
 
     def override(self, **options: Any) -> Config:
@@ -124,12 +140,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f' Did you mean "{found[0]}"?' if found else ""
 
 
-def check_codes(codes: Iterable[str], known: Collection[str], source: str) -> None:
-    """Raises ConfigError if one of `codes` is not among the `known` ones."""
+def check_codes(codes: Iterable[str], known: Collection[str], source: str, *, broken: Mapping[str, str]) -> None:
+    """Raises ConfigError if one of `codes` is not among the `known` ones, nor perhaps of a `broken` plugin."""
     for code in codes:
         if code not in known:
             hint = nearest(code, known) or " `diagnose rules` lists all."
-            raise ConfigError(f'{source}: there is no rule "{code}".{hint}')
+            plugins = "".join(f"\nThe plugin {name} could not be loaded: {problem}" for name, problem in broken.items())
+            raise ConfigError(f'{source}: there is no rule "{code}".{hint}{plugins}')
 
 
 # -- reading the file -------------------------------------------------------------------------------
@@ -164,8 +181,11 @@ def _options(section: Mapping[str, Any], file: Path) -> dict[str, Any]:
         if key == "rules":
             options["rules"] = _thresholds(value, file)
             continue
+        if key == "suppress":
+            options["suppress"] = _suppressions(value, file)
+            continue
         if key not in _CHECKS:
-            known = sorted([*_CHECKS, "rules"])
+            known = sorted([*_CHECKS, "rules", "suppress"])
             raise ConfigError(
                 f'{source} has an unknown key "{key}" (= {value!r}).{nearest(key, known)}\n'
                 f"The keys are: {', '.join(known)}."
@@ -194,6 +214,12 @@ def _codes(value: object, _folder: Path) -> tuple[str, ...]:
 
 def _share(value: object, _folder: Path) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ValueError
+    return float(value)
+
+
+def _seconds(value: object, _folder: Path) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise ValueError
     return float(value)
 
@@ -237,8 +263,11 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[object, Path], object], str]]] = {
     "fail-on": _words("fail-on"),
     "run-dir": (_path, "a path in quotes"),
     "json": (_path, "a path in quotes"),
+    "sarif": (_path, "a path in quotes"),
+    "baseline": (_path, "a path in quotes"),
     "tensorboard": (_flag, "true or false"),
     "live": (_flag, "true or false"),
+    "probe-seconds": (_seconds, "a number of seconds, 0 for no probes"),
     "schedule": _words("schedule"),
     "verbose": (_flag, "true or false"),
 }
@@ -250,7 +279,34 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[object, Path], object], str]]] = {
 def _check_codes(codes: Collection[str], source: str) -> None:
     ours = _our_rules()
     if any(code not in ours and code != RULE_ERROR for code in codes):
-        check_codes(codes, {*ours, *_plugin_thresholds(), RULE_ERROR}, source)
+        known = {*ours, *_plugin_thresholds(), RULE_ERROR}
+        check_codes(codes, known, source, broken=_broken_plugins())
+
+
+_SUPPRESS_KEYS: Final = ("code", "module", "file", "reason")
+
+
+def _suppressions(tables: object, file: Path) -> tuple[Suppression, ...]:
+    """The checked content of `[[tool.diagnose.suppress]]`."""
+    source = f"{file}: [[{SECTION}.suppress]]"
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ConfigError(f"{source} must be a list of tables, got {tables!r}: write [[{SECTION}.suppress]]")
+    for number, table in enumerate(tables, start=1):
+        for key, value in table.items():
+            if key not in _SUPPRESS_KEYS:
+                hint = nearest(key, _SUPPRESS_KEYS)
+                raise ConfigError(
+                    f'{source} number {number} has an unknown key "{key}" (= {value!r}).{hint}\n'
+                    f"The keys are: {', '.join(_SUPPRESS_KEYS)}."
+                )
+            if not isinstance(value, str) or not value.strip():
+                raise ConfigError(f"{source} number {number} {key} = {value!r}: expected a text in quotes")
+        for key in ("code", "reason"):
+            if key not in table:
+                why = ": say why, for those who read it later" if key == "reason" else ""
+                raise ConfigError(f"{source} number {number} has no {key}{why}")
+        _check_codes([table["code"]], f"{source} number {number} code")
+    return tuple(Suppression(**table) for table in tables)
 
 
 def _thresholds(tables: object, file: Path) -> dict[str, dict[str, Threshold]]:
@@ -326,6 +382,12 @@ def _plugin_thresholds() -> dict[str, dict[str, str]]:
         code: {name: type(value).__name__ for name, value in rule.thresholds.items()}
         for code, rule in all_rules().items()
     }
+
+
+def _broken_plugins() -> dict[str, str]:
+    """After `_plugin_thresholds`: the plugins that it could not load. Nothing is imported for it."""
+    rules = sys.modules.get("diagnose.rules")
+    return dict(rules.broken_plugins()) if rules is not None else {}
 
 
 def _kebab(name: str) -> str:

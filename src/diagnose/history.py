@@ -31,8 +31,9 @@ Ints = NDArray[np.int64]
 Quantity = Literal[
     # Scope: a loss stream (one per line of the script that calls backward, and optimizer).
     "loss",
-    # Scope: "eval", or the name given to watch.log().
+    # Scope: an evaluation stream, see EvaluationFacts: "eval", "eval@LINE".
     "eval_loss",
+    # Scope: the name given to watch.log().
     "metric",
     # Scope: an optimizer. L2 norm over all its gradients as the step uses them / as clipping found them.
     "grad_norm",
@@ -67,6 +68,14 @@ Quantity = Literal[
     # Scope: a layer: the gradient of the loss with respect to its output.
     "output_grad_rms",
     "output_grad_zero_share",
+    # Scope: an objective (a call of a loss function), over a bounded sample of rows: its value per example; how far
+    # the outputs differ from row to row, and the targets; the class most rows are given, and the share that is.
+    "objective",
+    "output_spread",
+    "output_scale",
+    "target_spread",
+    "answer",
+    "answer_share",
     # Scope: "run". Wall seconds between optimizer steps, and how much of them was ours.
     "step_s",
     "own_s",
@@ -80,14 +89,31 @@ EventKind = Literal[
     "stale-gradients",
     # A step had no gradient that the step before it had not used.
     "no-new-gradient",
-    # Clipping found a norm above its limit. detail: norm, limit.
+    # At least half of the backward passes since the step before were cleared away unused. detail: discarded, used,
+    # same_line (whether a line that calls backward did both), file, line of backward, cleared_line.
+    "gradients-discarded",
+    # Gradients that another optimizer had used already were used by this one too. detail: other, parameters,
+    # parameter, file, line of the step.
+    "stepped-twice",
+    # Clipping found a norm above its limit. detail: norm, limit, file, line.
     "clipped",
+    # Before a step gradients were clipped that no step could use any more, or none. detail: after_step, exceeded,
+    # limit, file, line.
+    "clipped-too-late",
+    # Gradients were clipped while GradScaler's factor was still in them. detail: scale, file, line.
+    "clipped-while-scaled",
     # GradScaler found overflow and skipped the step. detail: scale.
     "step-skipped",
     # A collector raised and was switched off. detail: collector, error.
     "collector-failed",
     # A layer cannot be seen. detail: reason.
     "not-seen",
+    # A model that is being trained ran without gradients, once or several times in a row. detail: see
+    # collect/modes.py. Scope: the model.
+    "ran-without-gradients",
+    # `state_dict` of a model was asked for / given back to it by `load_state_dict`. Scope: "run".
+    "state-saved",
+    "state-loaded",
 ]
 EVENT_KINDS: Final[tuple[str, ...]] = get_args(EventKind)
 
@@ -291,6 +317,7 @@ class ParameterFacts:
         changed: True once its value was seen to change, False if it is bit for bit what it was at
             `first_step`, None if not yet compared.
         first_step: the step since which it has been known.
+        removed_by: name of the normalisation that subtracts this bias again, "" if none was seen to.
     """
 
     shape: tuple[int, ...]
@@ -303,6 +330,7 @@ class ParameterFacts:
     gradients: int = 0
     changed: bool | None = None
     first_step: int = 0
+    removed_by: str = ""
 
     @property
     def size(self) -> int:
@@ -332,6 +360,51 @@ class LayerFacts:
     order: int = 0
     role: Literal["hidden", "gate", "output", "attention"] = "hidden"
     examples: int = 0
+
+
+@dataclass
+class ModeFacts:
+    """What is known about a dropout or a normalisation with running statistics, in the steps of one optimizer.
+
+    Attributes:
+        kind, type: what it is; its class, or the function.
+        module: its qualified name, "" for a function called by name at `file`, `line`.
+        model: name of the model in which it runs.
+        optimizer: whose steps are counted.
+        p: the lowest probability of dropping that was seen, 0 for a normalisation.
+        layer, units: the layer whose output it is given ("" if it comes before all layers) and its width.
+        trained: whether that optimizer trains its parameters; if it has none, any of the module around it.
+        share: share of the model's parameters that this optimizer trains.
+        reached: whether it is part of the model, so that `model.eval()` reaches it.
+        fresh: whether its running statistics were still those of a new module when it first ran in evaluation mode
+            in a training step; None if it never did or has none.
+        on, off: sampled steps in which it ran in training mode / in evaluation mode that was still set when the
+            optimizer stepped.
+        model_on: of the latter, those in which the model itself was in training mode.
+        first_on, last_on, first_off, last_off: the steps; 0 if there are none.
+    """
+
+    kind: Literal["dropout", "normalization"]
+    type: str
+    module: str = ""
+    file: str | None = None
+    line: int | None = None
+    model: str = ""
+    optimizer: str = ""
+    p: float = 0.0
+    layer: str = ""
+    units: int = 0
+    trained: bool = False
+    share: float = 0.0
+    reached: bool = True
+    fresh: bool | None = None
+    on: int = 0
+    off: int = 0
+    model_on: int = 0
+    first_on: int = 0
+    last_on: int = 0
+    first_off: int = 0
+    last_off: int = 0
 
 
 @dataclass
@@ -367,6 +440,152 @@ class LossFacts:
     file: str | None = None
     line: int | None = None
     grad_fn: str = ""
+
+
+Container = Literal["list", "dict", "object", "tensor", ""]
+
+
+@dataclass
+class LeafFacts:
+    """A trainable leaf of the graph behind a loss that no module registers and no optimizer holds.
+
+    Attributes:
+        is_parameter: whether it is an nn.Parameter.
+        is_weight: whether a matrix product, a convolution or a lookup uses it as its weight.
+        holder: "Class.attribute" of the registered module that keeps it, "" if none was found.
+        container: what that attribute is: a list (or tuple), a dict, some object, or the tensor itself.
+        module: qualified name of that module.
+        looks: how often it was found, once per step at most.
+        changed: whether its value was ever seen to change.
+        cleared: whether its gradient was ever found cleared.
+        first_step, last_step: steps made when it was found first and last.
+        file, line: where the attribute is assigned.
+    """
+
+    shape: tuple[int, ...]
+    is_parameter: bool = True
+    is_weight: bool = False
+    holder: str = ""
+    container: Container = ""
+    module: str = ""
+    looks: int = 0
+    changed: bool = False
+    cleared: bool = False
+    first_step: int = 0
+    last_step: int = 0
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
+class SymmetryFacts:
+    """A parameter whose units were all the same, with gradients that keep them so, whenever they were compared.
+
+    Attributes:
+        units: how many (of one gate, of a recurrent layer).
+        looks: in how many sampled steps they were compared.
+        zero: whether all of it was 0 at the last look.
+        without_gradient: whether all of its gradient was 0 then.
+        first_step, last_step: steps of its optimizer that were looked at first and last.
+    """
+
+    units: int = 0
+    looks: int = 0
+    zero: bool = False
+    without_gradient: bool = False
+    first_step: int = 0
+    last_step: int = 0
+
+
+@dataclass
+class TwinFacts:
+    """An embedding and the weight of another layer that were bit for bit the same before the first step.
+
+    Attributes:
+        table, other: the parameters' names.
+        distance: norm of their difference over that of the embedding, at the last look.
+        parted_at: the step before which they were first seen to differ for good; None while they do not.
+        first_step, last_step: steps of the optimizer that were looked at first and last.
+    """
+
+    table: str
+    other: str
+    distance: float = 0.0
+    parted_at: int | None = None
+    first_step: int = 0
+    last_step: int = 0
+
+
+@dataclass
+class LoadFacts:
+    """What `load_state_dict` did to one module, the last time that it did something odd or something right.
+
+    Attributes:
+        module: qualified name of the module, or its class name.
+        aliased: whether the state was the module's own memory, taken before that memory was last written.
+        taken_at, loaded_at: steps made (over all optimizers) when the state was taken and loaded.
+        keys, matched, missing: entries of the state, those that the module has, and those of the module that the
+            state lacks.
+        prefix: what makes the names fit if it is taken off those of the state ("module."), or off those of the
+            module ("+encoder."); "" if nothing does.
+        file, line: where it was loaded.
+    """
+
+    module: str
+    aliased: bool = False
+    taken_at: int = 0
+    loaded_at: int = 0
+    keys: int = 0
+    matched: int = 0
+    missing: int = 0
+    prefix: str = ""
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
+class ProbeFacts:
+    """What came of an experiment on a copy of a batch; see collect/probes.py.
+
+    Attributes:
+        probe: "one-sample" or "next-token".
+        model: qualified name of the module that was run, or its class name.
+        reason: why it was not run; "" if it was.
+        step: the step after which it was run.
+        examples: examples in the batch, or places in the sequence.
+        affected: share of the other examples, or of the earlier places, whose outputs changed.
+        sees_target: whether the output just before the first replaced place changed: it predicts that place.
+        softmax_across: whether a softmax goes along the examples.
+        softmax_shape, file, line: the shape of what it is applied to, and where it is called.
+    """
+
+    probe: str
+    model: str
+    reason: str = ""
+    step: int = 0
+    examples: int = 0
+    affected: float = 0.0
+    sees_target: bool = False
+    softmax_across: bool = False
+    softmax_shape: list[int] = field(default_factory=list)
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
+class EvaluationFacts:
+    """What is known about one evaluation stream: losses measured again and again at the same place.
+
+    Attributes:
+        optimizer: the one whose steps were made between the evaluations, "" if there were none.
+        file, line: where the loss function is called.
+        half_of: the stream of which this is the first or the second half of the calls; None if it is a whole one.
+    """
+
+    optimizer: str = ""
+    file: str | None = None
+    line: int | None = None
+    half_of: str | None = None
 
 
 @dataclass
@@ -504,12 +723,136 @@ class PairFacts:
 
 
 @dataclass
+class ObjectiveFacts:
+    """What is known about one objective: a place in the program where a loss function is called in training.
+
+    Samples are bounded, so numbers of rows and labels are those of the samples.
+
+    Attributes:
+        name: the loss function: "cross_entropy"; or "difference" or "log" for a loss written by hand.
+        file, line: the user's line that calls it.
+        optimizer: the one that steps next.
+        loss_file, loss_line: the line that calls backward on a loss of which this is a part.
+        calls: calls that were looked at.
+        used: of those whose loss was looked at, the calls that were a part of it.
+        alone: the calls that were all of it, but for constant factors.
+        first_step, last_step: of `optimizer`, at which it was looked at.
+        reduction: "mean", "sum" or "none".
+        options: names of the options that are not at their default.
+        input_shape, target_shape: at the latest call.
+        classes: number of classes, 0 where there are none.
+        operations: what made the input, nearest first, views left out: ("softmax", "addmm"). Empty if not known.
+        low, high: bounds of the first of them, None where it has none.
+        both_learn: whether gradients flow into the target, too.
+        distributions: calls in which every row was a probability distribution.
+        above_one: calls in which most rows, taken as log-probabilities, add up to more than one.
+        positive: calls in which a tenth of the values or more were above zero.
+        target_distributions, target_logs: calls whose target had rows that add up to one; values below zero.
+        broadcast: calls in which both operands were enlarged, and neither had a dimension made for it.
+        labels: how often each class was wanted; of at most 1,000 classes.
+        target_mean, target_square, target_low, target_high: moments and extremes of real-valued targets.
+        unreachable: mean square of how far targets lie outside of `low` and `high`.
+        first_value: value per example before any optimizer step, None if it was not seen.
+        uninformed: value per example of a model that knows nothing of the inputs: ln K, ln 2, the mean square of the
+            targets; None if not known.
+        reached: the first step at which the value was at most a tenth above `uninformed`.
+    """
+
+    name: str
+    file: str | None = None
+    line: int | None = None
+    optimizer: str = ""
+    loss_file: str | None = None
+    loss_line: int | None = None
+    calls: int = 0
+    used: int = 0
+    alone: int = 0
+    first_step: int = 0
+    last_step: int = 0
+    reduction: str = "mean"
+    options: tuple[str, ...] = ()
+    input_shape: tuple[int, ...] = ()
+    target_shape: tuple[int, ...] = ()
+    classes: int = 0
+    operations: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    both_learn: bool = False
+    distributions: int = 0
+    above_one: int = 0
+    positive: int = 0
+    target_distributions: int = 0
+    target_logs: int = 0
+    broadcast: int = 0
+    labels: dict[str, int] = field(default_factory=dict)
+    target_mean: float = 0.0
+    target_square: float = 0.0
+    target_low: float = 0.0
+    target_high: float = 0.0
+    unreachable: float = 0.0
+    first_value: float | None = None
+    uninformed: float | None = None
+    reached: int | None = None
+
+    @property
+    def target_variance(self) -> float:
+        return max(self.target_square - self.target_mean**2, 0.0)
+
+
+@dataclass
+class LifetimeFacts:
+    """How long the graph behind one loss was alive. Steps are counted over all optimizers.
+
+    Attributes:
+        born: steps made when its backward began.
+        died: steps made when the graph was freed; None if it was alive when the watch ended.
+        file, line: where backward was called.
+    """
+
+    born: int
+    died: int | None = None
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
+class SchedulerFacts:
+    """What is known about one learning rate scheduler.
+
+    Attributes:
+        type: class name.
+        optimizer: name of its optimizer.
+        calls: how often it was stepped, as last seen.
+        steps: how many steps its optimizer had made by then, since both were first seen together.
+        early: how often it had been stepped before the first step of its optimizer.
+        base: the learning rate that it starts from, or that it is told to reach; the largest of the groups.
+        settings: those of its own numbers that say how long it is meant to run.
+        file, line: where it was made.
+    """
+
+    type: str
+    optimizer: str
+    calls: int = 0
+    steps: int = 0
+    early: int = 0
+    base: float = 0.0
+    settings: dict[str, float] = field(default_factory=dict)
+    file: str | None = None
+    line: int | None = None
+
+    @property
+    def calls_per_step(self) -> float:
+        """About 1 if it is stepped with its optimizer, 1 / (steps per epoch) if once per epoch."""
+        return self.calls / self.steps if self.steps > 0 else 0.0
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
     Attributes:
         wall_s, own_s: how long the watch has been on, and how much of it was ours.
-        startup_s: the part of own_s spent on imports, discovery and the dense first samples.
+        startup_s: the part of own_s spent once: on imports, discovery, the dense first samples, and probes.
         sampled: sampled steps.
     """
 
@@ -539,13 +882,23 @@ class History:
         self._events: dict[tuple[str, str], EventLog] = {}
         self.parameters: dict[str, ParameterFacts] = {}
         self.layers: dict[str, LayerFacts] = {}
+        self.modes: dict[str, ModeFacts] = {}
         self.optimizers: dict[str, OptimizerFacts] = {}
         self.losses: dict[str, LossFacts] = {}
+        self.probes: dict[str, ProbeFacts] = {}
+        self.evaluations: dict[str, EvaluationFacts] = {}
+        self.leaves: dict[str, LeafFacts] = {}
+        self.symmetric: dict[str, SymmetryFacts] = {}
+        self.twins: list[TwinFacts] = []
+        self.loads: list[LoadFacts] = []
         self.labels: dict[str, LabelFacts] = {}
         self.targets: dict[str, TargetFacts] = {}
         self.pairs: dict[str, PairFacts] = {}
         self.evaluated: dict[str, EvaluationRows] = {}
         self.inputs: dict[str, InputFacts] = {}
+        self.objectives: dict[str, ObjectiveFacts] = {}
+        self.lifetimes: list[LifetimeFacts] = []
+        self.schedulers: dict[str, SchedulerFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -629,13 +982,23 @@ class History:
             ],
             "parameters": {name: vars(facts) for name, facts in self.parameters.items()},
             "layers": {name: vars(facts) for name, facts in self.layers.items()},
+            "modes": {name: vars(facts) for name, facts in self.modes.items()},
             "optimizers": {name: vars(facts) for name, facts in self.optimizers.items()},
             "losses": {name: vars(facts) for name, facts in self.losses.items()},
+            "probes": {name: vars(facts) for name, facts in self.probes.items()},
+            "evaluations": {name: vars(facts) for name, facts in self.evaluations.items()},
+            "leaves": {name: vars(facts) for name, facts in self.leaves.items()},
+            "symmetric": {name: vars(facts) for name, facts in self.symmetric.items()},
+            "twins": [vars(facts) for facts in self.twins],
+            "loads": [vars(facts) for facts in self.loads],
             "labels": {name: vars(facts) for name, facts in self.labels.items()},
             "pairs": {name: vars(facts) for name, facts in self.pairs.items()},
             "evaluated": {name: vars(facts) for name, facts in self.evaluated.items()},
             "targets": {name: vars(facts) for name, facts in self.targets.items()},
             "inputs": {name: vars(facts) for name, facts in self.inputs.items()},
+            "objectives": {name: vars(facts) for name, facts in self.objectives.items()},
+            "lifetimes": [vars(facts) for facts in self.lifetimes],
+            "schedulers": {name: vars(facts) for name, facts in self.schedulers.items()},
             "run": vars(self.run),
         }
         return data, arrays
@@ -663,13 +1026,28 @@ class History:
         for facts in history.parameters.values():
             facts.shape, facts.optimizers = tuple(facts.shape), tuple(facts.optimizers)
         history.layers = {n: _known(LayerFacts, f) for n, f in data["layers"].items()}
+        history.modes = {n: _known(ModeFacts, f) for n, f in data.get("modes", {}).items()}
         history.optimizers = {n: _known(OptimizerFacts, f) for n, f in data["optimizers"].items()}
         history.losses = {n: _known(LossFacts, f) for n, f in data["losses"].items()}
+        history.probes = {n: _known(ProbeFacts, f) for n, f in data.get("probes", {}).items()}
+        history.evaluations = {n: _known(EvaluationFacts, f) for n, f in data.get("evaluations", {}).items()}
+        history.leaves = {n: _known(LeafFacts, f) for n, f in data.get("leaves", {}).items()}
+        for leaf in history.leaves.values():
+            leaf.shape = tuple(leaf.shape)
+        history.symmetric = {n: _known(SymmetryFacts, f) for n, f in data.get("symmetric", {}).items()}
+        history.twins = [_known(TwinFacts, f) for f in data.get("twins", [])]
+        history.loads = [_known(LoadFacts, f) for f in data.get("loads", [])]
         history.labels = {n: _known(LabelFacts, f) for n, f in data.get("labels", {}).items()}
         history.pairs = {n: _known(PairFacts, f) for n, f in data.get("pairs", {}).items()}
         history.evaluated = {n: _known(EvaluationRows, f) for n, f in data.get("evaluated", {}).items()}
         history.targets = {n: _known(TargetFacts, f) for n, f in data.get("targets", {}).items()}
         history.inputs = {n: _known(InputFacts, f) for n, f in data.get("inputs", {}).items()}
+        history.objectives = {n: _known(ObjectiveFacts, f) for n, f in data.get("objectives", {}).items()}
+        for objective in history.objectives.values():
+            objective.options, objective.operations = tuple(objective.options), tuple(objective.operations)
+            objective.input_shape, objective.target_shape = tuple(objective.input_shape), tuple(objective.target_shape)
+        history.lifetimes = [_known(LifetimeFacts, f) for f in data.get("lifetimes", [])]
+        history.schedulers = {n: _known(SchedulerFacts, f) for n, f in data.get("schedulers", {}).items()}
         history.run = _known(RunFacts, data["run"])
         return history
 

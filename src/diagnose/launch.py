@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
+from diagnose.acceptance import Acceptance, write_baseline
 from diagnose.config import Config
+from diagnose.errors import DiagnoseError
 from diagnose.program import Program, ProgramError, own_imports, run, traceback_hooks
 from diagnose.storage import RunDirectory, check_writable
 
@@ -24,7 +26,8 @@ def launch(program: Program, config: Config) -> int:
 
     Raises:
         ProgramError: there is no such program.
-        RunDirectoryError: the run directory or the JSON report cannot be written. Nothing has run.
+        RunDirectoryError: the run directory or a file that was asked for cannot be written. Nothing has run.
+        ConfigError: the baseline cannot be read. Nothing has run.
     """
     if os.environ.get("DIAGNOSE") == "0":
         return run(program, attach=_nothing, conclude=_no_verdict)
@@ -41,8 +44,10 @@ class _Launch:
 
     def __init__(self, program: Program, config: Config) -> None:
         self.config = config
-        if config.json is not None:
-            check_writable(config.json)
+        for file in (config.json, config.sarif, config.write_baseline):
+            if file is not None:
+                check_writable(file)
+        self.acceptance = Acceptance.load(config.baseline, config.suppress)
         name = program.target.rpartition(".")[2] if program.is_module else program.target
         stem = os.path.splitext(os.path.basename(os.path.normpath(name)))[0] or "run"
         self.directory = RunDirectory.create(config.run_dir, stem=stem)
@@ -56,7 +61,13 @@ class _Launch:
 
         traceback_hooks.append(without_our_frames)
         self.watch = Watch(
-            {}, [], self.config, directory=self.directory, summary=True, late_imports=own_imports
+            {},
+            [],
+            self.config,
+            directory=self.directory,
+            summary=True,
+            late_imports=own_imports,
+            acceptance=self.acceptance,
         ).start()
 
     def conclude(self, ending: str) -> int | None:
@@ -72,7 +83,7 @@ class _Launch:
                 "this process took no optimizer step, but it started other processes: training in them "
                 "is not watched. Start the training function itself with `diagnose run`."
             )
-        self._write_json(diagnosis)
+        self._write_files(self.watch, diagnosis)
         return EXIT_FINDINGS if self._fails(diagnosis) else None
 
     def _fails(self, diagnosis: Diagnosis) -> bool:
@@ -83,15 +94,26 @@ class _Launch:
         limit = Severity(self.config.fail_on)
         return any(finding.severity.at_least(limit) for finding in diagnosis.findings)
 
-    def _write_json(self, diagnosis: Diagnosis) -> None:
-        if self.config.json is None or self.watch is None:
-            return
+    def _write_files(self, watch: Watch, diagnosis: Diagnosis) -> None:
+        """What the options ask for; what cannot be written now is told, and the exit code stays."""
+        from diagnose.report import tool_name
+        from diagnose.rules import all_rules, pages_of
         from diagnose.sinks.json import write_json
+        from diagnose.sinks.sarif import write_sarif
 
+        report = watch.report(diagnosis)
         try:
-            write_json(self.watch.report(diagnosis), self.config.json)
+            if self.config.json is not None:
+                write_json(report, self.config.json)
+            if self.config.sarif is not None:
+                write_sarif(report, self.config.sarif, pages_of(all_rules()), folder=self.acceptance.started_in)
+            if self.config.write_baseline is not None:
+                everything = watch.diagnosis(self.acceptance.without_baseline())
+                write_baseline(everything.findings, self.config.write_baseline, tool=tool_name())
         except OSError as error:
-            _say(f"the report could not be written to {self.config.json}: {error}")
+            _say(f"the report could not be written: {error}")
+        except DiagnoseError as error:
+            _say(str(error))
 
 
 def _children_started() -> int:

@@ -3,7 +3,8 @@
     {"version": 1, "tool": "torch-diagnose 0.1.0", "verdict": "broken", "findings": [...],
      "run": {"steps": 400, "models": ["Net"], "optimizers": [{"name", "type", "steps"}],
              "wall_s": 12.3, "overhead": 0.012, ...},
-     "not_run": {"CODE": "why"}}
+     "not_run": {"CODE": "why"},
+     "accepted": [{..., as a finding, "reason": "in the baseline"}]}
 
 Keys are added, never renamed or removed, as long as `version` stays.
 """
@@ -79,11 +80,13 @@ class Report:
     Attributes:
         findings: most severe first, as `rules.diagnose_history` orders them.
         not_run: for each rule that could not run, why.
+        accepted: findings that were left out because they are known, each with the reason.
     """
 
     findings: tuple[Finding, ...] = ()
     not_run: Mapping[str, str] = field(default_factory=dict)
     run: RunSummary = field(default_factory=RunSummary)
+    accepted: tuple[tuple[Finding, str], ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -111,11 +114,12 @@ class Report:
         plain: dict[str, Any] = _plain(
             {
                 "version": VERSION,
-                "tool": f"torch-diagnose {package_version()}",
+                "tool": tool_name(),
                 "verdict": self.verdict,
                 "findings": [finding.to_json() for finding in self.findings],
                 "run": run,
                 "not_run": self.not_run,
+                "accepted": [{**finding.to_json(), "reason": reason} for finding, reason in self.accepted],
             }
         )
         return plain
@@ -148,7 +152,12 @@ def build_report(history: History, diagnosis: Diagnosis, *, directory: Path | No
         versions=dict(facts.versions),
         directory=directory,
     )
-    return Report(tuple(diagnosis.findings), dict(diagnosis.not_run), run)
+    return Report(tuple(diagnosis.findings), dict(diagnosis.not_run), run, tuple(diagnosis.accepted))
+
+
+def tool_name() -> str:
+    """Name and version of this program, as files that it writes name their origin."""
+    return f"torch-diagnose {package_version()}"
 
 
 def package_version() -> str:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from diagnose.acceptance import Acceptance
 from diagnose.collect.session import Session
 from diagnose.config import Config
 from diagnose.errors import ConfigError
@@ -63,6 +64,7 @@ def watch(
     ignore: Sequence[str] | None = None,
     summary: bool = True,
     live: bool | None = None,
+    probe_seconds: float | None = None,
     config: Config | None = None,
 ) -> Watch:
     """A context manager that watches the training inside of it.
@@ -85,6 +87,7 @@ def watch(
         select, ignore: codes of rules to report, or to leave out.
         summary: print what was found to stderr at the end.
         live: show a status line on stderr while training, if that is a terminal.
+        probe_seconds: how long the model may be run again, unnoticed, on copies of a batch (default 2.0); 0 for never.
         config: all options at once; what is given beside it wins. Default: `[tool.diagnose]` is not read.
 
     Raises:
@@ -99,6 +102,7 @@ def watch(
         select=tuple(select) if select is not None else None,
         ignore=tuple(ignore) if ignore is not None else None,
         live=live,
+        probe_seconds=probe_seconds,
     )
     return Watch(
         _named(model),
@@ -128,9 +132,11 @@ class Watch:
         summary: bool = False,
         directory: RunDirectory | None = None,
         late_imports: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+        acceptance: Acceptance | None = None,
     ) -> None:
         self.config = config
         self._late_imports = late_imports
+        self.acceptance = acceptance or Acceptance.load(config.baseline, config.suppress)
         self._models, self._optimizers = models, optimizers
         self._schedule = schedule or _schedule(config)
         self._writer = writer
@@ -170,6 +176,7 @@ class Watch:
                     models=self._models,
                     optimizers=self._optimizers,
                     schedule=self._schedule,
+                    probe_seconds=self.config.probe_seconds,
                     after_step=self._after_step,
                     histogram=self._draw if self._events is not None else None,
                 )
@@ -214,8 +221,12 @@ class Watch:
         """What is wrong, as far as can be said by now: root causes first, then by severity."""
         return self.diagnosis().findings
 
-    def diagnosis(self) -> Diagnosis:
-        """The findings, and the rules that could not run, with the reason."""
+    def diagnosis(self, acceptance: Acceptance | None = None) -> Diagnosis:
+        """The findings, and the rules that could not run, with the reason.
+
+        Args:
+            acceptance: which findings are known; None stands for what `config` says.
+        """
         rules = all_rules()
         return diagnose_history(
             self.history,
@@ -223,6 +234,7 @@ class Watch:
             thresholds=self.config.rules,
             hidden=self.config.hidden(rules),
             selected=self.config.select,
+            accept=acceptance or self.acceptance,
         )
 
     def report(self, diagnosis: Diagnosis | None = None) -> Report:

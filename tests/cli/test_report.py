@@ -84,6 +84,57 @@ def test_thresholds_of_the_file(run_dir: str) -> None:
     assert main(["report", run_dir]) == 3
 
 
+def test_a_baseline_leaves_what_is_new(run_dir: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", run_dir, "--write-baseline", "known.json", "--fail-on", "warning"]) == 3
+    assert [entry["code"] for entry in json.loads(Path("known.json").read_text())["findings"]] == ["loss-says-x"]
+    capsys.readouterr()
+    assert main(["report", run_dir, "--baseline", "known.json", "--fail-on", "warning"]) == 0
+    out = capsys.readouterr().out
+    assert "diagnose: healthy" in out and "accepted  1 finding not shown: 1 in the baseline\n" in out
+    main(["report", run_dir, "--baseline", "known.json", "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert report["findings"] == []
+    assert [(f["code"], f["reason"]) for f in report["accepted"]] == [("loss-says-x", "in the baseline")]
+
+
+def test_a_baseline_written_under_a_baseline_holds_the_old_ones_too(run_dir: str) -> None:
+    main(["report", run_dir, "--write-baseline", "known.json"])
+    before = Path("known.json").read_text()
+    assert main(["report", run_dir, "--baseline", "known.json", "--write-baseline", "known.json"]) == 0
+    assert Path("known.json").read_text() == before
+
+
+def test_a_baseline_that_is_none(run_dir: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", run_dir, "--baseline", "missing.json"]) == 2
+    assert "diagnose: baseline missing.json: there is no such file." in capsys.readouterr().err
+    Path("garbage.json").write_text("garbage")
+    assert main(["report", run_dir, "--baseline", "garbage.json"]) == 2
+    assert "diagnose: baseline garbage.json: not written by" in capsys.readouterr().err
+    assert main(["report", run_dir, "--write-baseline", "missing/known.json"]) == 2
+    assert "--write-baseline missing/known.json: cannot be written" in capsys.readouterr().err
+
+
+def test_a_finding_is_suppressed_with_a_reason(run_dir: str, capsys: pytest.CaptureFixture[str]) -> None:
+    table = '[[tool.diagnose.suppress]]\ncode = "loss-says-x"\nreason = "known since May"\n'
+    Path("pyproject.toml").write_text(table)
+    assert main(["report", run_dir, "--fail-on", "warning"]) == 0
+    assert "1 finding not shown: 1 suppressed: known since May" in capsys.readouterr().out
+    main(["report", run_dir, "--write-baseline", "known.json"])
+    assert json.loads(Path("known.json").read_text())["findings"] == []
+    Path("pyproject.toml").write_text(table + 'module = "encoder.*"\n')
+    assert main(["report", run_dir, "--fail-on", "warning"]) == 3
+
+
+def test_sarif_beside_the_summary(run_dir: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", run_dir, "--sarif", "out.sarif"]) == 0
+    assert "training can be better" in capsys.readouterr().out
+    (sarif,) = json.loads(Path("out.sarif").read_text())["runs"]
+    assert [result["ruleId"] for result in sarif["results"]] == ["loss-says-x"]
+    assert [rule["id"] for rule in sarif["tool"]["driver"]["rules"]] == ["loss-says-x", "norm-says-y"]
+    assert main(["report", run_dir, "--sarif", "missing/out.sarif"]) == 2
+    assert "--sarif missing/out.sarif: cannot be written" in capsys.readouterr().err
+
+
 def test_a_run_that_was_killed(capsys: pytest.CaptureFixture[str]) -> None:
     history = History()
     history.record("loss", 1, {"a": 0.1})

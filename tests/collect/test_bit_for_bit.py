@@ -352,6 +352,32 @@ def run_compiled_counting() -> Outcome:
     return compiled("eager", Counting, (10,))
 
 
+def compiled_in_place(compile: Callable[[nn.Module], object]) -> Outcome:
+    torch._dynamo.reset()
+    frames = convert_frame.FRAME_COUNTER
+    model = conv()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    compile(model)
+    losses: list[Any] = list(classify(model, optimizer, (3, 8, 8)))
+    return [*losses, convert_frame.FRAME_COUNTER - frames], [model], [optimizer]
+
+
+def run_compiled_in_place() -> Outcome:
+    return compiled_in_place(lambda model: model.compile(backend="aot_eager"))
+
+
+def run_compiled_layer_by_layer() -> Outcome:
+    return compiled_in_place(lambda model: [layer.compile(backend="eager") for layer in model.children()])
+
+
+def compile_forward(model: nn.Module) -> None:
+    model.forward = torch.compile(model.forward, backend="aot_eager")  # type: ignore[method-assign]
+
+
+def run_compiled_forward() -> Outcome:
+    return compiled_in_place(compile_forward)
+
+
 def run_compiled_function() -> Outcome:
     """Only the loss is compiled: the model's forward is eager, under our hooks until dynamo shows up."""
     torch._dynamo.reset()
@@ -474,8 +500,15 @@ def test_same_bits_with_and_without(run: Callable[[], Outcome], schedule: str) -
         assert watch.history.run.sampled == watch.history.run.steps
 
 
-def test_same_bits_when_compiled_by_inductor() -> None:
-    run = functools.partial(compiled, "inductor", conv, (3, 8, 8))
+@pytest.mark.parametrize(
+    "run",
+    [
+        functools.partial(compiled, "inductor", conv, (3, 8, 8)),
+        functools.partial(compiled_in_place, lambda model: model.compile()),
+    ],
+    ids=["wrapped", "in place"],
+)
+def test_same_bits_when_compiled_by_inductor(run: Callable[[], Outcome]) -> None:
     plain = fingerprint(run)
     with diagnose.watch(schedule="every", summary=False) as watch:
         watched = fingerprint(run)

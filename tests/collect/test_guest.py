@@ -100,7 +100,11 @@ def torch_state() -> list[Any]:
         Tensor.backward,
         torch.compile,
         torch.nn.utils.clip_grad._clip_grads_with_norm_,
+        torch.nn.utils.clip_grad._group_tensors_by_device_and_dtype,
         torch.amp.GradScaler.scale,
+        torch.amp.GradScaler.unscale_,
+        torch.optim.lr_scheduler.LRScheduler.__init__,
+        torch.optim.lr_scheduler.ReduceLROnPlateau.__init__,
         len(module_state._global_forward_hooks),
         len(module_state._global_forward_pre_hooks),
         len(optimizer_state._global_optimizer_pre_hooks),
@@ -277,14 +281,14 @@ def test_a_collector_that_raises_is_switched_off(victim: type[Collector], event:
 
     def run() -> list[Tensor]:
         torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(6, 8), nn.Sigmoid(), nn.Linear(8, 2))
+        model = nn.Sequential(nn.Linear(6, 8), nn.Sigmoid(), nn.Dropout(0.1), nn.Linear(8, 2))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
         losses = []
         for index in range(4):
             model.train()
             optimizer.zero_grad()
-            loss = model(torch.randn(4, 6)).square().mean() * (float("inf") if index == 3 else 1.0)
+            loss = model(F.dropout(torch.randn(4, 6), 0.1)).square().mean() * (float("inf") if index == 3 else 1.0)
             scaler.scale(loss).backward()
             scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(model.parameters(), 0.1)
@@ -293,6 +297,7 @@ def test_a_collector_that_raises_is_switched_off(victim: type[Collector], event:
             model.eval()
             with torch.no_grad():
                 losses.append(F.mse_loss(model(torch.ones(1, 6)), torch.zeros(1, 2)))
+        model.load_state_dict(model.state_dict())
         return losses
 
     plain = run()

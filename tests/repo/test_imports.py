@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +24,8 @@ ALLOWED: dict[str, set[str]] = {
     "history": {"stats", "errors"},
     "storage": {"history", "findings", "rules", "errors"},
     "program": {"errors"},
-    "config": {"rules", "errors"},
+    "acceptance": {"findings", "storage", "errors"},
+    "config": {"acceptance", "rules", "errors"},
     "schedule": {"errors"},
     "collect": {"history", "stats", "schedule", "errors"},
     "rules": {"history", "stats", "findings", "errors"},
@@ -153,11 +154,12 @@ def test_the_check_sees_a_heavy_import() -> None:
 
 @pytest.mark.parametrize("code", [IMPORT, HELP], ids=["import", "help"])
 def test_it_takes_at_most_200_ms(code: str) -> None:
-    # The best of five: what else the machine does comes on top of what the import costs.
+    # CPU time, and the best of five: what else the machine does comes on top of what the import costs.
     def seconds(source: str) -> float:
-        start = time.perf_counter()
+        before = os.times()
         subprocess.run([sys.executable, "-c", source], capture_output=True, timeout=60, check=True)
-        return time.perf_counter() - start
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
 
     bare = min(seconds("pass") for _ in range(5))
     assert min(seconds(code) for _ in range(5)) - bare <= 0.2

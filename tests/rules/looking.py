@@ -10,13 +10,16 @@ from hypothesis import strategies as st
 
 from diagnose.findings import Finding, Severity
 from diagnose.history import History
-from diagnose.rules import all_rules
+from diagnose.rules import NotRun, all_rules
 from diagnose.testing import Layer, Parameter, history_of, sampled_steps
 
 
 def said(history: History, code: str, **thresholds: Any) -> list[Finding]:
-    """All that one rule yields."""
-    return list(all_rules()[code].function(history, **thresholds))
+    """All that one rule yields; nothing if it cannot judge."""
+    try:
+        return list(all_rules()[code].function(history, **thresholds))
+    except NotRun:
+        return []
 
 
 def the_only(history: History, code: str, **thresholds: Any) -> Finding:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from diagnose.findings import Finding, Location, Severity
 from diagnose.history import History
-from diagnose.rules import Diagnosis, Rule, all_rules, diagnose_history
+from diagnose.rules import Diagnosis, NotRun, Rule, all_rules, diagnose_history
 from diagnose.testing import Layer, Parameter, history_of
 from tests.rules.looking import chain, flat
 
@@ -153,9 +153,45 @@ def test_hiding_a_cause_does_not_free_its_symptoms() -> None:
     assert diagnose(*rules, hidden=["cause"]).findings == ()
 
 
+def test_what_is_accepted_takes_no_part() -> None:
+    """Of one rule's places those that are not accepted are left; what an accepted cause explains stands alone."""
+
+    def accept(finding: Finding) -> tuple[Finding | None, str]:
+        return (None, "known") if finding.where.module in ("cause", "b", "c") else (finding, "")
+
+    places = [Finding("x", WARNING, f"in {name}", Location(module=name)) for name in "abcd"]
+    diagnosis = diagnose(
+        a_rule("cause", [a_finding("cause", first=1)], ["symptom"]),
+        a_rule("symptom", [a_finding("symptom", first=5)]),
+        a_rule("x", places),
+        accept=accept,
+    )
+    assert trees(diagnosis) == [("symptom", []), ("x", [])]
+    assert [f.evidence for f in diagnosis.findings if f.code == "x"] == [{"also_at": ["d"]}]
+    known = [(finding.code, finding.evidence.get("also_at"), reason) for finding, reason in diagnosis.accepted]
+    assert known == [("cause", None, "known"), ("x", ["c"], "known")]
+
+
 def test_a_rule_that_lacks_what_it_needs_says_so() -> None:
     needy = Rule("needy", lambda history: iter(()), ("loss", "grad_norm"), (), False, "0.1", {})
     assert diagnose(needy).not_run == {"needy": "not run: needs loss, grad_norm"}
+
+
+def test_what_it_needs_is_said_in_words() -> None:
+    needy = Rule("needy", lambda history: iter(()), ("dead_share",), (), False, "0.1", {})
+    said = diagnose(needy).not_run["needy"]
+    assert said == "not run: needs dead_share (activations that can be dead: ReLU and its like)"
+
+
+def test_a_rule_may_say_why_it_cannot_judge() -> None:
+    def declines(history: History) -> Iterator[Finding]:
+        raise NotRun("needs an evaluation phase")
+        yield
+
+    declining = Rule("declining", declines, (), (), False, "0.1", {})
+    diagnosis = diagnose(declining, a_rule("fine", [a_finding("fine")]), strict=True)
+    assert [finding.code for finding in diagnosis.findings] == ["fine"]
+    assert diagnosis.not_run == {"declining": "not run: needs an evaluation phase"}
 
 
 def test_a_rule_that_fails_is_reported_and_the_others_run() -> None:

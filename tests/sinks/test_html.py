@@ -68,6 +68,12 @@ def test_self_contained_small_and_without_text_colours() -> None:
     assert "background" not in source
 
 
+def test_names_of_any_length_are_broken_rather_than_cut() -> None:
+    """A notebook hides what is wider than its cell."""
+    (rule,) = re.findall(r"\.diagnose\{[^}]*\}", findings_html(UNHEALTHY))
+    assert "overflow-wrap:anywhere" in rule
+
+
 @given(report=reports())
 def test_nothing_of_the_report_becomes_markup(report: Report) -> None:
     page = Page(findings_html(report))

@@ -199,7 +199,13 @@ def test_findings_are_written_when_they_change(tmp_path: Path) -> None:
     assert (first_step, second_step) == (412, 500)
     assert first.startswith("**healthy: nothing wrong in 412 steps**")
     assert "**error update-too-large** in head.weight and 2 more, since step 3: SGD moves" in second
-    assert "- try: Divide the learning rate by 10 (now 4)." in second
+    assert "- **try** Divide the learning rate by 10 (now 4)." in second
+
+
+def test_what_was_not_seen_is_told() -> None:
+    assert "not seen" not in findings_markdown(HEALTHY)
+    run = replace(HEALTHY.run, not_seen={"my_net": "compiled"})
+    assert findings_markdown(replace(HEALTHY, run=run)).endswith("\n\nnot seen: my\\_net: compiled")
 
 
 def rendered(markdown: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def finding(**fields: Any) -> Finding:
         ({"loss": 3.0, "norm": 9.0, "loss_limit": 2.0}, "loss 3 (limit 2); norm 9"),
         ({"threshold": 2.0}, "threshold 2"),
         ({"share": 0.5, "limit": 0.1}, "share 50 % (limit 10 %)"),
+        ({"dead_share_at_first": 1.0, "looked_at": 1}, "dead share at first 100 %; looked at 1"),
         ({"norm_limit": 2.0}, "norm limit 2"),
         ({"wait_s": 0.5, "held_bytes": 2048}, "wait 0.5 s; held 2 KiB"),
         ({"value": "nan", "seen": True, "other": None}, "value nan; seen yes; other unknown"),
@@ -99,7 +101,8 @@ def test_evidence(evidence: dict[str, Any], text: str) -> None:
         (3, None, "since step 3"),
         (3, 412, "since step 3"),
         (3, 380, "since step 3"),
-        (3, 300, "steps 3 to 300"),
+        (3, 300, "since step 3"),
+        (3, 260, "steps 3 to 260"),
         (3, 3, "at step 3"),
         (412, 412, "at step 412"),
         (1500, 1500, "at step 1,500"),
@@ -107,6 +110,12 @@ def test_evidence(evidence: dict[str, Any], text: str) -> None:
 )
 def test_when(first: int | None, last: int | None, text: str) -> None:
     assert wording.when(finding(first_step=first, last_step=last), HEALTHY) == text
+
+
+def test_when_is_stricter_where_many_steps_are_sampled() -> None:
+    report = replace(HEALTHY, run=replace(HEALTHY.run, sampled=120))
+    assert wording.when(finding(first_step=3, last_step=380), report) == "since step 3"
+    assert wording.when(finding(first_step=3, last_step=300), report) == "steps 3 to 300"
 
 
 def test_when_looks_at_the_clock_that_can_be_meant() -> None:
@@ -130,6 +139,10 @@ def test_files_are_named_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     below, elsewhere = str(tmp_path / "src" / "train.py"), str(tmp_path.parent / "train.py")
     assert wording.where(finding(where=Location(file=below, line=3))) == f"{Path('src/train.py')}:3"
     assert wording.where(finding(where=Location(file=elsewhere, line=3))) == f"{elsewhere}:3"
+    places = [Location("a", file=below, line=3), Location(file=below, line=4), Location("c", file=elsewhere, line=3)]
+    also = finding(where=Location("b", file=below, line=3), evidence={"also_at": [*map(str, places), "d (1)", "e.f"]})
+    ((_, shown),) = wording.evidence(also)
+    assert shown == f"a, {Path('src/train.py')}:4, c ({elsewhere}:3), d (1), e.f"
 
 
 def test_lines_about_the_run() -> None:
@@ -154,6 +167,8 @@ def test_gaps_are_grouped_by_reason() -> None:
         failed,
         "activations of 3 layers (--verbose says why)",
     ]
+    one_reason = Report((), {}, RunSummary(not_seen=dict.fromkeys("abcdef", "compiled")))
+    assert list(wording.gaps(one_reason, all_of_them=False)) == ["a, b, c, d and 2 more: compiled"]
 
 
 @given(text=TEXT, encoding=st.sampled_from(["utf-8", "ascii", "cp1252", "cp437", "koi8-r"]))

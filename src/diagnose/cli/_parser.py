@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 RAW: Final = argparse.RawDescriptionHelpFormatter
@@ -58,6 +59,24 @@ def add_rule_options(parser: Parser) -> None:
         help="leave these out",
     )
     group.add_argument(
+        "--baseline",
+        metavar="FILE",
+        type=Path,
+        help="leave out the findings that FILE accepts: only new ones are reported",
+    )
+    group.add_argument(
+        "--write-baseline",
+        metavar="FILE",
+        type=Path,
+        help="accept today's findings: write them into FILE, for --baseline",
+    )
+    group.add_argument(
+        "--sarif",
+        metavar="FILE",
+        type=Path,
+        help="also write the findings as SARIF 2.1.0, for code scanning",
+    )
+    group.add_argument(
         "--fail-on",
         choices=("error", "warning", "never"),
         help="exit with code 3 if a finding is at least that severe (default: never)",
@@ -80,6 +99,9 @@ def rule_options(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "select": None if options.select is None else tuple(options.select),
         "ignore": None if options.ignore is None else tuple(options.ignore),
+        "baseline": options.baseline,
+        "write_baseline": options.write_baseline,
+        "sarif": options.sarif,
         "fail_on": options.fail_on,
         "verbose": options.verbose,
     }

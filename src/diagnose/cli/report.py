@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from diagnose.cli._parser import RAW, add_rule_options, rule_options
 from diagnose.errors import ConfigError
+
+if TYPE_CHECKING:
+    from diagnose.rules import Diagnosis
 
 STDOUT: Final = Path("-")
 
@@ -24,6 +28,7 @@ examples:
   diagnose report runs/a --json                      the JSON report on stdout
   diagnose report runs/a --json a.json --fail-on error
   diagnose report runs/a --ignore saturated-units --verbose
+  diagnose report runs/a --write-baseline known.json   accept what was found
 """
 
 
@@ -52,25 +57,46 @@ def add_parser(commands: Any) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Prints the summary, or the JSON, on stdout; returns 3 if `--fail-on` says so."""
     run_dir, json = _paths(options)
+    from diagnose.acceptance import Acceptance, write_baseline
     from diagnose.config import load_config
-    from diagnose.report import build_report
-    from diagnose.rules import all_rules, diagnose_history
+    from diagnose.report import build_report, tool_name
+    from diagnose.rules import all_rules, diagnose_history, pages_of
     from diagnose.storage import load
 
     config = load_config(Path()).override(**rule_options(options))
+    acceptance = Acceptance.load(config.baseline, config.suppress)
     history, _ = load(run_dir)
     rules = all_rules()
-    diagnosis = diagnose_history(
-        history, rules, thresholds=config.rules, hidden=config.hidden(rules), selected=config.select
+
+    def diagnosis(accept: Acceptance) -> Diagnosis:
+        return diagnose_history(
+            history,
+            rules,
+            thresholds=config.rules,
+            hidden=config.hidden(rules),
+            selected=config.select,
+            accept=accept,
+        )
+
+    report = build_report(
+        history, diagnosis(acceptance), directory=(run_dir if run_dir.is_dir() else run_dir.parent).absolute()
     )
-    report = build_report(history, diagnosis, directory=(run_dir if run_dir.is_dir() else run_dir.parent).absolute())
+    if config.write_baseline is not None:
+        everything = diagnosis(acceptance.without_baseline())
+        write_baseline(everything.findings, config.write_baseline, tool=tool_name())
+    if config.sarif is not None:
+        from diagnose.sinks.sarif import write_sarif
+
+        _write(lambda path: write_sarif(report, path, pages_of(rules)), "--sarif", config.sarif)
     if json == STDOUT:
         from diagnose.sinks.json import json_text
 
         print(json_text(report), end="")
     else:
         if json is not None:
-            _write(report, json)
+            from diagnose.sinks.json import write_json
+
+            _write(lambda path: write_json(report, path), "--json", json)
         from diagnose.sinks.terminal import print_report
 
         print_report(report, sys.stdout, verbose=config.verbose)
@@ -86,10 +112,8 @@ def _paths(options: argparse.Namespace) -> tuple[Path, Path | None]:
     raise ConfigError("report: name the RUN_DIR of the run to report on, as `diagnose run` has printed it")
 
 
-def _write(report: Any, path: Path) -> None:
-    from diagnose.sinks.json import write_json
-
+def _write(write: Callable[[Path], object], option: str, path: Path) -> None:
     try:
-        write_json(report, path)
+        write(path)
     except OSError as error:
-        raise ConfigError(f"--json {path}: cannot be written: {error.strerror or error}") from error
+        raise ConfigError(f"{option} {path}: cannot be written: {error.strerror or error}") from error

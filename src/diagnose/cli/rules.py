@@ -28,9 +28,11 @@ def add_parser(commands: Any) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Prints the list on stdout."""
     from diagnose.cli._output import print_text
-    from diagnose.rules import all_rules
+    from diagnose.rules import all_rules, broken_plugins
 
     print_text(_as_json(all_rules()) if options.json else _as_text(all_rules()))
+    for name, problem in broken_plugins().items():
+        print(f"diagnose: the plugin {name} could not be loaded: {problem}", file=sys.stderr)
     return 0
 
 

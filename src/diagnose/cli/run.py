@@ -26,6 +26,8 @@ examples:
   diagnose run --budget 0.005 -m package.train --lr 0.1
   diagnose run --ignore saturated-units,update-too-small train.py
   diagnose run --json report.json --fail-on error train.py   for CI
+  diagnose run --write-baseline known.json train.py    accept what is there
+  diagnose run --baseline known.json --fail-on warning train.py
   tensorboard --logdir diagnose-runs                         curves, histograms
 
 The same options can stand in pyproject.toml, under [tool.diagnose]; the command
@@ -70,6 +72,20 @@ def add_parser(commands: Any) -> None:
         "--live",
         action=argparse.BooleanOptionalAction,
         help="show a status line while the script trains (default: no)",
+    )
+    parser.add_argument(
+        "--probe-seconds",
+        type=float,
+        metavar="S",
+        help="how long the model may be run again, unnoticed, on copies of a batch, to see what its outputs depend on "
+        "(default: 2 seconds in all)",
+    )
+    parser.add_argument(
+        "--no-probes",
+        dest="probe_seconds",
+        action="store_const",
+        const=0.0,
+        help="never run the model but as the script does",
     )
     add_rule_options(parser)
     parser.set_defaults(execute=execute, parser=parser)
@@ -119,6 +135,7 @@ def execute(options: argparse.Namespace) -> int:
             schedule=options.schedule,
             tensorboard=options.tensorboard,
             live=options.live,
+            probe_seconds=options.probe_seconds,
             **rule_options(options),
         )
     try:

@@ -1,9 +1,10 @@
 """The switchboard: torch is patched once per process, every listener is told what happens.
 
 Patched are only functions that nobody stores, pickles or scripts: the one door to the autograd engine,
-`zero_grad`, `Module.train`, GradScaler's and clipping's inner steps, `torch.compile`. `F.relu` and its like are
-never replaced; forward.py reads them by a mode. A patch is taken back only if it is still ours; if somebody
-has patched over it, it stays, and does nothing. In a forked child nobody listens.
+`zero_grad`, `Module.train`, `Module.state_dict` and `load_state_dict`, the entry of a block without gradients,
+GradScaler's and clipping's inner steps, how a scheduler begins, `torch.compile`. `F.relu` and its like are never
+replaced; forward.py reads them by a mode. A patch is taken back only if it is still ours; if somebody has patched
+over it, it stays, and does nothing. In a forked child nobody listens.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType, FunctionType, MethodType
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.amp import grad_scaler
 from torch.nn.utils import clip_grad
-from torch.optim import Optimizer
+from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
@@ -51,12 +53,19 @@ class Listener(Protocol):
     def step_skipped(self, optimizer: Optimizer, *, scale: float) -> None: ...
     def gradients_cleared(self, owner: Optimizer | torch.nn.Module) -> None: ...
     def gradients_clipped(self, parameters: list[Tensor], *, limit: float, norm: Tensor) -> None: ...
+    def gradients_clamped(self, gradients: list[Tensor], *, limit: float) -> None: ...
+    def gradients_unscaled(self, optimizer: Optimizer, *, scale: float) -> None: ...
+    def scheduler_made(self, scheduler: Any) -> None: ...
     def loss_scaled(self, loss: Tensor, scaled: Tensor) -> None: ...
     def mode_set(self, module: torch.nn.Module, *, training: bool) -> None: ...
     def gradients_off(self, place: tuple[int, int]) -> None: ...
+    def state_taken(self, module: torch.nn.Module, state: Any) -> None: ...
+    def state_loads(self, module: torch.nn.Module, state: Any) -> None: ...
+    def state_loaded(self, module: torch.nn.Module, state: Any, missing: list[str], unexpected: list[str]) -> None: ...
     def compiled_code_runs(self) -> None: ...
     def compiled_module_called(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None: ...
     def compiled_module_returned(self, module: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> None: ...
+    def compiled_function_called(self, name: str) -> None: ...
     def forked(self) -> None: ...
 
 
@@ -65,6 +74,7 @@ _patches: list[_Patch] = []
 _hooks: list[Any] = []
 _lock = threading.RLock()
 _eager = False
+_in_compiled_module = False
 _awake = False
 
 
@@ -197,6 +207,40 @@ def _wrap_enter(original: Callable[..., Any]) -> Callable[..., Any]:
     return enter
 
 
+def _wrap_state_dict(original: Callable[..., Any]) -> Callable[..., Any]:
+    depth = threading.local()
+
+    def state_dict(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        # As `train`, it goes through the children.
+        outermost = not getattr(depth, "inside", False)
+        depth.inside = True
+        try:
+            state = original(self, *args, **kwargs)
+        finally:
+            if outermost:
+                depth.inside = False
+        if outermost and not _silent():
+            for listener in tuple(_listeners):
+                listener.state_taken(self, state)
+        return state
+
+    return state_dict
+
+
+def _wrap_load_state_dict(original: Callable[..., Any]) -> Callable[..., Any]:
+    def load_state_dict(self: torch.nn.Module, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        listeners = () if _silent() else tuple(_listeners)
+        for listener in listeners:
+            listener.state_loads(self, state_dict)
+        result = original(self, state_dict, *args, **kwargs)
+        if result is not None:
+            for listener in listeners:
+                listener.state_loaded(self, state_dict, list(result.missing_keys), list(result.unexpected_keys))
+        return result
+
+    return load_state_dict
+
+
 def _wrap_clip(original: Callable[..., Any]) -> Callable[..., Any]:
     def clip_grads_with_norm(parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kwargs: Any) -> Any:
         if not _silent():
@@ -207,6 +251,41 @@ def _wrap_clip(original: Callable[..., Any]) -> Callable[..., Any]:
         return original(parameters, max_norm, total_norm, *args, **kwargs)
 
     return clip_grads_with_norm
+
+
+def _wrap_grouping(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Hears of clipping by value in the function that it calls first: users store `clip_grad_value_` itself."""
+
+    def group_tensors(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+        if _awake and not _silent():
+            caller = sys._getframe(1)
+            if caller.f_code.co_name == "clip_grad_value_":
+                limit = float(caller.f_locals.get("clip_value", float("inf")))
+                for listener in tuple(_listeners):
+                    listener.gradients_clamped(list(tensors[0]), limit=limit)
+        return original(tensors, *args, **kwargs)
+
+    return group_tensors
+
+
+def _wrap_unscale(original: Callable[..., Any]) -> Callable[..., Any]:
+    def unscale_(self: grad_scaler.GradScaler, optimizer: Optimizer) -> Any:
+        if _awake and not _silent() and self.is_enabled():
+            for listener in tuple(_listeners):
+                listener.gradients_unscaled(optimizer, scale=float(self.get_scale()))
+        return original(self, optimizer)
+
+    return unscale_
+
+
+def _wrap_scheduler(original: Callable[..., Any]) -> Callable[..., Any]:
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        if not _silent():
+            for listener in tuple(_listeners):
+                listener.scheduler_made(self)
+
+    return init
 
 
 def _wrap_scale(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -261,17 +340,65 @@ def watch_dynamo() -> None:
     # Asked for the callback to run under on every entry into compiled code, before any guard is looked at.
     if hasattr(eval_frame, "_callback_from_stance"):
         _patches.append(_Patch(eval_frame, "_callback_from_stance", _wrap_entry))
+    if hasattr(eval_frame, "_maybe_set_eval_frame"):
+        _patches.append(_Patch(eval_frame, "_maybe_set_eval_frame", _wrap_exit))
     _patches.append(_Patch(eval_frame.OptimizedModule, "__call__", _wrap_compiled_call))
 
 
 def _wrap_entry(original: Callable[..., Any]) -> Callable[..., Any]:
     def callback_from_stance(callback: Any) -> Any:
         if _awake and callback not in (None, False) and not _eager:
-            for listener in tuple(_listeners):
+            listeners = tuple(_listeners)
+            for listener in listeners:
                 listener.compiled_code_runs()
+            if not _in_compiled_module and not _in_backward():
+                _tell_entry(sys._getframe(1), listeners)
         return original(callback)
 
     return callback_from_stance
+
+
+def _wrap_exit(original: Callable[..., Any]) -> Callable[..., Any]:
+    def maybe_set_eval_frame(callback: Any) -> Any:
+        result = original(callback)
+        # Where a callback was set, dynamo would compile any function that was called from here on.
+        if callback is None and _awake and not _eager and not _in_compiled_module and not _in_backward():
+            variables = sys._getframe(1).f_locals
+            module = _compiled_in_place(variables)
+            if module is not None and "result" in variables:
+                for listener in tuple(_listeners):
+                    listener.compiled_module_returned(
+                        module, variables["args"], variables["kwargs"], variables["result"]
+                    )
+        return result
+
+    return maybe_set_eval_frame
+
+
+def _tell_entry(entry: FrameType, listeners: Sequence[Listener]) -> None:
+    variables = entry.f_locals
+    module, function = _compiled_in_place(variables), variables.get("fn")
+    if module is not None:
+        for listener in listeners:
+            listener.compiled_module_called(module, variables["args"], variables["kwargs"])
+    elif isinstance(function, FunctionType | MethodType) and not (function.__module__ or "").startswith("torch."):
+        for listener in listeners:
+            listener.compiled_function_called(function.__name__)
+
+
+def _compiled_in_place(variables: Mapping[str, Any]) -> torch.nn.Module | None:
+    """The module of a `module.compile()` or of a compiled `forward`, None where something else was compiled.
+
+    Args:
+        variables: the local variables of dynamo's wrapper, in which alone it stands: it calls `fn` with `args`
+            and `kwargs`.
+    """
+    function = variables.get("fn")
+    if not isinstance(function, MethodType) or function.__name__ not in ("_call_impl", "forward"):
+        return None
+    if not isinstance(function.__self__, torch.nn.Module) or not {"args", "kwargs"} <= variables.keys():
+        return None
+    return function.__self__
 
 
 @contextlib.contextmanager
@@ -287,13 +414,18 @@ def eager_only() -> Iterator[None]:
 
 def _wrap_compiled_call(original: Callable[..., Any]) -> Callable[..., Any]:
     def call(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        global _in_compiled_module
         if _eager:
             return self._orig_mod(*args, **kwargs)  # type: ignore[operator]
         if _silent() or _in_backward():
             return original(self, *args, **kwargs)
         for listener in tuple(_listeners):
             listener.compiled_module_called(self, args, kwargs)
-        result = original(self, *args, **kwargs)
+        outer, _in_compiled_module = _in_compiled_module, True  # the code that is entered now has been told of
+        try:
+            result = original(self, *args, **kwargs)
+        finally:
+            _in_compiled_module = outer
         for listener in tuple(_listeners):
             listener.compiled_module_returned(self, args, kwargs, result)
         return result
@@ -325,11 +457,17 @@ def _install() -> None:
     _patches.append(_Patch(Optimizer, "zero_grad", _wrap_zero_grad))
     _patches.append(_Patch(torch.nn.Module, "zero_grad", _wrap_zero_grad))
     _patches.append(_Patch(torch.nn.Module, "train", _wrap_train))
+    _patches.append(_Patch(torch.nn.Module, "state_dict", _wrap_state_dict))
+    _patches.append(_Patch(torch.nn.Module, "load_state_dict", _wrap_load_state_dict))
     _patches.append(_Patch(torch, "compile", _wrap_compile))
     _patches.append(_Patch(torch.no_grad, "__enter__", _wrap_enter))
     _patches.append(_Patch(torch.inference_mode, "__enter__", _wrap_enter))
     for owner, name, wrap in (  # private: absent in some versions, and then unseen
         (clip_grad, "_clip_grads_with_norm_", _wrap_clip),
+        (clip_grad, "_group_tensors_by_device_and_dtype", _wrap_grouping),
+        (grad_scaler.GradScaler, "unscale_", _wrap_unscale),
+        (lr_scheduler.LRScheduler, "__init__", _wrap_scheduler),
+        (lr_scheduler.ReduceLROnPlateau, "__init__", _wrap_scheduler),
         (grad_scaler.GradScaler, "scale", _wrap_scale),
         (grad_scaler.GradScaler, "_maybe_opt_step", _wrap_maybe_step),
     ):

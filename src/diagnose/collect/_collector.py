@@ -16,6 +16,7 @@ from diagnose.history import History
 
 THOROUGH_TURNS: Final = 12
 THOROUGH_EVERY: Final = 4
+PROBE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Shared:
         turn: number of the current sample; rotates windows and bounded samples.
         gradients_are_finite: whether all gradients of the current step were, as far as read.
         layer_scopes: names of the activations seen so far.
+        probe_seconds: how long all probes of the watch may take; 0 for none.
+        probed_s: how long they have taken: a cost of its own, which is not charged to the samples.
         histogram: takes (tag, step, values on the host), or None where nobody draws histograms now.
     """
 
@@ -71,6 +74,8 @@ class Shared:
     thorough_until: int = THOROUGH_TURNS
     gradients_are_finite: bool = True
     layer_scopes: dict[CallKey, str] = field(default_factory=dict)
+    probe_seconds: float = PROBE_SECONDS
+    probed_s: float = 0.0
     histogram: Callable[[str, int, Tensor], None] | None = None
 
     @property
@@ -119,10 +124,16 @@ class Collector:
     def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
         """Gradients of `parameters`, of total norm `norm` (None: not on the CPU), are about to be clipped."""
 
+    def gradients_clamped(self, gradients: Sequence[Tensor], limit: float) -> None:
+        """`gradients` are about to be clipped by value."""
+
+    def gradients_unscaled(self, optimizer: Optimizer, scale: float) -> None:
+        """GradScaler is about to divide the optimizer's gradients by `scale`."""
+
     # In evaluation phases, of which few enough are looked at. What runs without gradients inside of a sampled
     # interval, as a teacher does, looks like a phase too, and is over when the next backward begins.
     def evaluation_begins(self) -> None:
-        """`model.eval()`, or a block without gradients."""
+        """`model.eval()`, or a block without gradients; `model.eval()` again while a phase goes on."""
 
     def evaluation_ends(self) -> None:
         """Training goes on after a phase in which a model ran or a loss was seen."""
@@ -137,11 +148,26 @@ class Collector:
     def loss_called(self, call: LossCall) -> None:
         """A loss function of torch has returned."""
 
+    def operands_enlarged(
+        self, first: Tensor, second: Tensor, result: Tensor, file: str | None, line: int | None
+    ) -> None:
+        """A difference or product of two tensors with equally many rows has more numbers than either of them."""
+
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
         """A dropout or a normalisation with running statistics ran; `training`: with gradients enabled."""
 
     def dropout_called(self, p: float, *, active: bool, training: bool, file: str | None, line: int | None) -> None:
         """A dropout function was called by name. `active`: the mode it was asked for; `training` as above."""
+
+    # Whenever the user saves or restores.
+    def state_taken(self, module: nn.Module, state: Any) -> None:
+        """`module.state_dict()` has returned `state`."""
+
+    def state_loads(self, module: nn.Module, state: Any) -> None:
+        """`module.load_state_dict(state)` is about to run."""
+
+    def state_loaded(self, module: nn.Module, state: Any, missing: Sequence[str], unexpected: Sequence[str]) -> None:
+        """It has run; the names are those that it has returned."""
 
     # With gradients enabled.
     def root_returned(self, module: nn.Module, last_parametric_order: int) -> None:
@@ -164,6 +190,10 @@ class Collector:
 
     def forwards_end(self, last_parametric_order: int) -> None:
         """No more of this interval's forward passes will be seen."""
+
+    # At any time.
+    def scheduler_made(self, scheduler: Any) -> None:
+        """A learning rate scheduler of torch's has been made."""
 
     def finish(self) -> None:
         """The watch ends."""

@@ -84,3 +84,19 @@ def call_site() -> CallSite | None:
     """File and line of `user_frame()`."""
     frame = user_frame()
     return CallSite(frame.f_code.co_filename, frame.f_lineno) if frame else None
+
+
+def call_chain() -> tuple[tuple[int, int], ...]:
+    """The lines of the user's own code that are being executed, innermost first: which call of which call.
+
+    Two data sets that are evaluated by one function have the line of the loss in common, but not the chain.
+    """
+    chain: list[tuple[int, int]] = []
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(_MAX_DEPTH):
+        if frame is None:
+            break
+        if _origin(frame.f_code) == 2:
+            chain.append((code_id(frame.f_code), frame.f_lineno))
+        frame = frame.f_back
+    return tuple(chain)

@@ -88,6 +88,7 @@ _KINDS: Final[dict[Any, str]] = {
     for function in _names(*names)
 }
 _CLAMPS: Final = frozenset(_names("clamp", "clamp_min", "clip"))
+_DIFFERENCES: Final = frozenset([*_names("sub", "subtract", "rsub"), Tensor.__sub__, Tensor.__rsub__, Tensor.__isub__])
 _PRODUCTS: Final = frozenset([*_names("mul", "multiply"), Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__])
 # Where the units lie in what a layer puts out: dimension 1 after convolutions, else the last.
 _UNIT_DIMS: Final[dict[Any, int]] = {
@@ -225,6 +226,9 @@ class ForwardListener(Protocol):
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None: ...
     def dropout_called(self, p: float, *, active: bool, training: bool, file: str | None, line: int | None) -> None: ...
     def loss_called(self, call: LossCall) -> None: ...
+    def operands_enlarged(
+        self, first: Tensor, second: Tensor, result: Tensor, file: str | None, line: int | None
+    ) -> None: ...
     def module_ran(self, module: nn.Module, output: Any, *, order: int) -> None: ...
     def activation_begins(self, call: ActivationCall) -> None: ...
     def activation_ends(self, call: ActivationCall, output: Tensor) -> None: ...
@@ -418,7 +422,9 @@ class ForwardTap:
                 return None
             if func in _PRODUCTS:
                 self._saw_product(args)
-                return None
+                return self._enlarged_reader(args)
+            if func in _DIFFERENCES:
+                return self._enlarged_reader(args)
             if func in _LOSSES:
                 return None if self._elsewhere() else self._loss_reader(_LOSSES[func], args, kwargs)
             if func in _DROPOUTS:
@@ -487,11 +493,13 @@ class ForwardTap:
             self.last_parametric_order = self._order
 
     def _loss_reader(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[[Any], None] | None:
-        given = {**dict(zip(_parameters_of(name), args, strict=False)), **kwargs}
+        defaults = _defaults_of(name)
+        given = {**dict(zip(defaults, args, strict=False)), **kwargs}
         source = given.pop("input", None) if name != "ctc_loss" else given.pop("log_probs", None)
         target = given.pop("target", None) if name != "ctc_loss" else given.pop("targets", None)
         if not isinstance(source, Tensor) or not isinstance(target, Tensor):
             return None
+        options = {key: v for key, v in given.items() if isinstance(v, Tensor) or v != defaults.get(key)}
         training = self._training()
         site = call_site()
 
@@ -499,11 +507,28 @@ class ForwardTap:
             if not isinstance(result, Tensor):
                 return
             file, line = site or (None, None)
-            self.listener.loss_called(LossCall(name, source, target, given, result, training, file, line))
-            reduction = given.get("reduction", "mean")
+            self.listener.loss_called(LossCall(name, source, target, options, result, training, file, line))
+            reduction = options.get("reduction", "mean")
             if not training and result.dim() == 0 and target.dim() and reduction in ("mean", "sum"):
                 examples = target.numel() if reduction == "sum" else target.shape[0]
                 self.listener.evaluation_loss(result, summed=reduction == "sum", examples=examples)
+
+        return finish
+
+    def _enlarged_reader(self, args: tuple[Any, ...]) -> Callable[[Any], None] | None:
+        """Looks for [N, 1] with [N], of which broadcasting makes [N, N]."""
+        if len(args) < 2 or not isinstance(args[0], Tensor) or not isinstance(args[1], Tensor):
+            return None
+        first, second = args[0], args[1]
+        if first.dim() == second.dim() or not (first.requires_grad or second.requires_grad):
+            return None
+        if not first.dim() or not second.dim() or first.shape[0] != second.shape[0] or self._elsewhere():
+            return None
+
+        def finish(result: Any) -> None:
+            if isinstance(result, Tensor) and result.numel() > max(first.numel(), second.numel()):
+                file, line = call_site() or (None, None)
+                self.listener.operands_enlarged(first, second, result, file, line)
 
         return finish
 
@@ -532,8 +557,9 @@ def _takes_data(args: tuple[Any, ...]) -> bool:
 
 
 @functools.cache
-def _parameters_of(loss: str) -> tuple[str, ...]:
-    return tuple(inspect.signature(getattr(F, loss)).parameters)
+def _defaults_of(loss: str) -> dict[str, Any]:
+    """The arguments of a loss function in order, with their defaults."""
+    return {name: p.default for name, p in inspect.signature(getattr(F, loss)).parameters.items()}
 
 
 def _is_rectifier(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:

@@ -1,29 +1,19 @@
-"""One state machine per optimizer: backward, clear, clip, unscale, step.
-
-What counts is what happens to the gradients themselves, not which function was called: a few probe
-parameters per optimizer are followed by the identity and the version counter of their `.grad`. So
-`zero_grad`, `p.grad = None`, `p.grad.zero_()` and gradients written by hand are all understood.
-"""
+"""One state machine per optimizer: backward, clear, clip, unscale, step."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from diagnose.collect._collector import Collector, Loss, Shared, Step
 from diagnose.collect.callsite import call_site
-from diagnose.collect.reading import Unseen
+from diagnose.collect.witnesses import Key, Probes, choose_probes, gradients_remain, keys_of, none_has_gradient
 from diagnose.history import OptimizerFacts
-
-_PROBE_ELEMENTS: Final = 4096
-
-# Identity and version of a gradient; None where there is none. The tensor is held weakly to know a reused id.
-_Key = tuple[int, int] | None
 
 
 @dataclass
@@ -41,11 +31,11 @@ class _State:
 
     used: bool = False
     followed: bool = True
-    keys: list[_Key] = field(default_factory=list)
-    probes: list[weakref.ref[Tensor]] = field(default_factory=list)
+    keys: list[Key] = field(default_factory=list)
+    probes: Probes = field(default_factory=list)
     backwards: int = 0
     clipped: bool = False
-    begun: list[_Key] = field(default_factory=list)
+    begun: list[Key] = field(default_factory=list)
 
 
 class ProtocolCollector(Collector):
@@ -65,7 +55,7 @@ class ProtocolCollector(Collector):
         for optimizer, state in self._states.items():
             if optimizer is stepped:
                 state.backwards, state.clipped = 0, False
-                state.keys = _keys(state)
+                state.keys = keys_of(state.probes)
                 state.used = any(key is not None for key in state.keys)
                 state.followed = True
             elif not follows:  # what happened to it since its last step was not seen
@@ -73,21 +63,21 @@ class ProtocolCollector(Collector):
 
     def backward_begins(self, loss: Loss | None) -> None:
         for state in self._states.values():
-            if state.used and not _still_there(state):
+            if state.used and not gradients_remain(state.probes):
                 state.used = False
-                state.keys = _keys(state)
-            state.begun = _keys(state)
+                state.keys = keys_of(state.probes)
+            state.begun = keys_of(state.probes)
 
     def backward_ends(self) -> None:
         for state in self._states.values():
-            if not state.probes or _keys(state) != state.begun:
+            if not state.probes or keys_of(state.probes) != state.begun:
                 state.backwards += 1
 
     def gradients_cleared(self, owner: Optimizer | nn.Module) -> None:
         for optimizer, state in self._states.items():
-            if owner is optimizer or (isinstance(owner, nn.Module) and not _still_there(state)):
+            if owner is optimizer or (isinstance(owner, nn.Module) and not gradients_remain(state.probes)):
                 state.used, state.backwards = False, 0
-                state.keys = _keys(state)
+                state.keys = keys_of(state.probes)
 
     def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
         first = parameters[0] if parameters else None
@@ -97,7 +87,7 @@ class ProtocolCollector(Collector):
             state = self._state(optimizer)
             state.clipped = True
             # Clipping rewrites gradients in place; that makes no new gradient.
-            state.keys = state.keys if state.backwards else _keys(state)
+            state.keys = state.keys if state.backwards else keys_of(state.probes)
             if norm is not None:
                 number = self.shared.step_of.get(name, 0) + 1
                 self.history.record("grad_norm_before_clip", number, {name: norm}, clock=name)
@@ -111,15 +101,15 @@ class ProtocolCollector(Collector):
 
     def step_begins(self, step: Step) -> None:
         state = self._state(step.optimizer)
-        if not state.probes or all(p() is None or p().grad is None for p in state.probes):  # type: ignore[union-attr]
-            state.probes = _choose_probes(step.optimizer)
+        if none_has_gradient(state.probes):
+            state.probes = choose_probes(step.optimizer)
         if not step.closure:
             self._judge(step, state)
 
     def step_ends(self, step: Step) -> None:
         state = self._state(step.optimizer)
         if not state.probes:
-            state.probes = _choose_probes(step.optimizer)
+            state.probes = choose_probes(step.optimizer)
         if step.closure:
             self._judge(step, state)
         facts = self.history.optimizers[step.name]
@@ -134,13 +124,13 @@ class ProtocolCollector(Collector):
         if not state.followed:
             return
         self.history.optimizers[step.name].followed += 1
-        keys = _keys(state)
+        keys = keys_of(state.probes)
         # At the first step, backward may have run before we were there.
         new = state.backwards > 0 or keys != state.keys or step.number == 1
         fresh = new and any(key is not None for key in keys)
         if not fresh:
             self.history.note("no-new-gradient", step.number, step.name)
-        elif state.used and state.backwards and _still_there(state):
+        elif state.used and state.backwards and gradients_remain(state.probes):
             self.history.note("stale-gradients", step.number, step.name)
 
     def _learning_rates(self, step: Step) -> None:
@@ -161,35 +151,3 @@ class ProtocolCollector(Collector):
                     line=site.line if site else None,
                 )
         return state
-
-
-def _choose_probes(optimizer: Optimizer) -> list[weakref.ref[Tensor]]:
-    """The first and the last of the parameters that have a gradient."""
-    holders = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    return [weakref.ref(p) for p in (holders if len(holders) < 2 else (holders[0], holders[-1]))]
-
-
-def _keys(state: _State) -> list[_Key]:
-    keys: list[_Key] = []
-    for reference in state.probes:
-        parameter = reference()
-        gradient = parameter.grad if parameter is not None else None
-        keys.append(None if gradient is None else (id(gradient), gradient._version))
-    return keys
-
-
-def _still_there(state: _State) -> bool:
-    """Whether a probe still has the gradient that the last step used (or one it was added to), not zeroed.
-
-    The values are looked at only where nobody has been seen to clear them, that is, hardly ever.
-    """
-    with Unseen():
-        for reference in state.probes:
-            parameter = reference()
-            gradient = parameter.grad if parameter is not None else None
-            if gradient is None:
-                continue
-            values = gradient._values() if gradient.is_sparse else gradient
-            if values.numel() and bool((values.reshape(-1)[:_PROBE_ELEMENTS] != 0).any()):
-                return True
-    return False

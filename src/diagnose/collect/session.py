@@ -25,23 +25,35 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from diagnose.collect import _board
-from diagnose.collect._collector import THOROUGH_TURNS, Collector, Loss, Shared, Step
+from diagnose.collect._collector import PROBE_SECONDS, THOROUGH_TURNS, Collector, Loss, Shared, Step
 from diagnose.collect.activations import ActivationCollector, OutputCollector
 from diagnose.collect.callsite import CallSite, call_site, code_id
+from diagnose.collect.checkpoints import CheckpointCollector
+from diagnose.collect.clipping import ClippingCollector
+from diagnose.collect.copies import TyingCollector
+from diagnose.collect.discards import DiscardCollector
 from diagnose.collect.evaluation import EvaluationCollector
 from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LayerCall, LossCall, ModelRun, modes_in_place
 from diagnose.collect.inputs import InputCollector
 from diagnose.collect.inventory import Inventory, unwrapped
 from diagnose.collect.labels import LabelCollector
+from diagnose.collect.leaves import LeafCollector
 from diagnose.collect.ledger import LedgerCollector
+from diagnose.collect.lifetimes import LifetimeCollector
 from diagnose.collect.loss import LossCollector
+from diagnose.collect.modes import ModesCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
+from diagnose.collect.objective import ObjectiveCollector
 from diagnose.collect.parameters import GradientCollector, UpdateCollector
 from diagnose.collect.phases import MODEL_EVAL, Phases, Place
+from diagnose.collect.probes import ProbeCollector
 from diagnose.collect.protocol import ProtocolCollector
 from diagnose.collect.reading import readable, undisturbed
 from diagnose.collect.rows import RowCollector
+from diagnose.collect.schedulers import SchedulerCollector
 from diagnose.collect.shadow import shadow_forward
+from diagnose.collect.sharing import SharingCollector
+from diagnose.collect.symmetry import SymmetryCollector
 from diagnose.history import History
 from diagnose.schedule import DENSE_STEPS, BudgetSteps, Schedule
 
@@ -49,7 +61,16 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     # Later ones may read what earlier ones have recorded for the same event.
     LossCollector,
     ProtocolCollector,
+    DiscardCollector,
+    SharingCollector,
+    ClippingCollector,
+    SchedulerCollector,
     LedgerCollector,
+    LeafCollector,
+    SymmetryCollector,
+    TyingCollector,
+    CheckpointCollector,
+    LifetimeCollector,
     GradientCollector,
     NonFiniteCollector,
     UpdateCollector,
@@ -59,6 +80,9 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     LabelCollector,
     InputCollector,
     RowCollector,
+    ObjectiveCollector,
+    ModesCollector,
+    ProbeCollector,  # last: it runs the model
 )
 _JUMP: Final = 8.0
 _MEMORY: Final = 0.9
@@ -118,6 +142,7 @@ class Session:
     Args:
         models, optimizers: what to watch; empty to discover it.
         schedule: when to sample.
+        probe_seconds: as Shared.probe_seconds.
         collectors: classes to use, for tests.
         after_step: called now and then after a step, inside our own time, with the total number of steps; returns
             the time (`time.perf_counter`) before which it need not be called again.
@@ -130,6 +155,7 @@ class Session:
         models: Mapping[str, nn.Module],
         optimizers: Sequence[Optimizer],
         schedule: Schedule,
+        probe_seconds: float = PROBE_SECONDS,
         collectors: Sequence[type[Collector]] = COLLECTORS,
         after_step: Callable[[int], float] | None = None,
         histogram: Callable[[str, int, Tensor], None] | None = None,
@@ -141,7 +167,7 @@ class Session:
         self._after_step = after_step
         self._histogram = histogram
         self._next_histogram = 1
-        self.shared = Shared(self.history, self.inventory, {})
+        self.shared = Shared(self.history, self.inventory, {}, probe_seconds=probe_seconds)
         self.collectors = [collector(self.shared) for collector in collectors]
         self._handlers = self._find_handlers()
         self._losses = self._find_losses()
@@ -163,6 +189,7 @@ class Session:
         self._level: dict[Place, tuple[float, float]] = {}
         self._backwards = 0
         self._own_reported_s = 0.0
+        self._startup_s = 0.0
         self._last_step_s = self._began_s
         self._next_call_s = 0.0
         self._own_time = _OwnTime(self)
@@ -448,7 +475,8 @@ class Session:
         self.history.record("step_s", step.total, {"run": now_s - self._last_step_s})
         self.history.record("own_s", step.total, {"run": own_s - self._own_reported_s})
         if self._total <= DENSE_STEPS:
-            run.startup_s = own_s
+            self._startup_s = own_s - self.shared.probed_s
+        run.startup_s = self._startup_s + self.shared.probed_s
         self.take_stock()
         if self._after_step is not None and now_s > self._next_call_s:
             self._next_call_s = self._after_step(step.total)
@@ -456,7 +484,7 @@ class Session:
         self._taking_turns.add(step.name)
         if isinstance(self.schedule, BudgetSteps):
             self.schedule.companions = len(self._taking_turns)
-        self.schedule.spent(own_s=own_s, wall_s=run.wall_s, step=step.total)
+        self.schedule.spent(own_s=own_s - self.shared.probed_s, wall_s=run.wall_s, step=step.total)
         self._wake_at = self.schedule.next_after(step.total)
         if self._wake_at > step.total + 1:
             self._taking_turns.clear()
@@ -482,6 +510,20 @@ class Session:
                 self._wake_at = self._total + 1  # to be looked at if a step uses it: GradScaler may skip it
                 self._begin_interval(None)
 
+    def gradients_clamped(self, gradients: list[Tensor], *, limit: float) -> None:
+        if self._sampled:
+            with self._ours():
+                self._tell("gradients_clamped", gradients, limit)
+
+    def gradients_unscaled(self, optimizer: Optimizer, *, scale: float) -> None:
+        if self._sampled:
+            with self._ours():
+                self._tell("gradients_unscaled", optimizer, scale)
+
+    def scheduler_made(self, scheduler: Any) -> None:
+        with self._ours():
+            self._tell("scheduler_made", scheduler)
+
     def loss_scaled(self, loss: Tensor, scaled: Tensor) -> None:
         # The scaled loss may overflow while the scale is being searched for; what counts is what was scaled.
         self._scaled = (weakref.ref(scaled), loss.detach())
@@ -490,8 +532,9 @@ class Session:
         if self._foreign():
             return
         if training:
-            with self._ours():
-                self._end_evaluation()
+            if torch.is_grad_enabled():  # without gradients it does not train yet
+                with self._ours():
+                    self._end_evaluation()
         else:
             self._may_evaluate(MODEL_EVAL)
 
@@ -501,13 +544,34 @@ class Session:
 
     def _may_evaluate(self, place: Place) -> None:
         """What begins here may be an evaluation: models and losses are listened for, if it is worth it."""
-        if self._evaluating is not None or not self._phases.worth_a_look(place, self._total):
+        if self._evaluating is not None:
+            with self._ours():
+                self._tell("evaluation_begins")
+            return
+        if not self._phases.worth_a_look(place, self._total):
             return
         with self._ours():
             self._evaluating, self._evaluated = place, False
             self._tell("evaluation_begins")
             self.tap.install()
             self._wake_or_sleep()
+
+    def state_taken(self, module: nn.Module, state: Any) -> None:
+        if not self._foreign():
+            with self._ours():
+                self.history.note("state-saved", self._total, "run")
+                self._tell("state_taken", module, state)
+
+    def state_loads(self, module: nn.Module, state: Any) -> None:
+        if not self._foreign():
+            with self._ours():
+                self._tell("state_loads", module, state)
+
+    def state_loaded(self, module: nn.Module, state: Any, missing: list[str], unexpected: list[str]) -> None:
+        if not self._foreign():
+            with self._ours():
+                self.history.note("state-loaded", self._total, "run")
+                self._tell("state_loaded", module, state, missing, unexpected)
 
     def _end_evaluation(self) -> None:
         if self._evaluating is None:
@@ -550,6 +614,14 @@ class Session:
             if reason:
                 self._shadow_refused[id(model)] = reason
                 name = self.inventory.module_name(model) or type(model).__name__
+                self.history.note("not-seen", self._total + 1, name, reason=reason)
+
+    def compiled_function_called(self, name: str) -> None:
+        if not self._sampled or self._foreign() or not torch.is_grad_enabled() or self._backwards:
+            return
+        with self._ours():
+            if not self.history.count("not-seen", name):
+                reason = "a compiled function: what runs in it is not seen"
                 self.history.note("not-seen", self._total + 1, name, reason=reason)
 
     def forked(self) -> None:
@@ -607,6 +679,13 @@ class Session:
         if self._looking:
             with self._ours():
                 self._tell("loss_called", call)
+
+    def operands_enlarged(
+        self, first: Tensor, second: Tensor, result: Tensor, file: str | None, line: int | None
+    ) -> None:
+        if self._sampled:
+            with self._ours():
+                self._tell("operands_enlarged", first, second, result, file, line)
 
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
         if self._looking:

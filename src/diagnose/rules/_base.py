@@ -41,13 +41,21 @@ SECTIONS: Final = (
 )
 
 
+class NotRun(Exception):  # noqa: N818 (not an error: an answer)
+    """Raised by a rule that cannot judge this run, with the reason: "needs an evaluation phase".
+
+    For what `needs` cannot say. It is for what is lacking, not for what is well: a rule that has looked and found
+    nothing yields nothing. What it has yielded before is lost.
+    """
+
+
 @dataclass(frozen=True)
 class Rule:
     """A registered rule.
 
     Attributes:
         code: unique, kebab-case, names the fault.
-        function: takes the history and the thresholds, yields findings.
+        function: takes the history and the thresholds, yields findings; may raise NotRun.
         needs: quantities without which it cannot run; each must have been recorded at least once.
         explains: codes of the symptoms that this fault causes. A symptom that is found too is
             shown under this finding instead of beside it, unless it began before this did.
@@ -81,6 +89,7 @@ class Rule:
 
 
 _REGISTER: dict[str, Rule] = {}
+_BROKEN: dict[str, BaseException] = {}
 
 
 def rule(
@@ -127,3 +136,13 @@ def _thresholds(code: str, function: RuleFunction) -> dict[str, Any]:
 def registered() -> dict[str, Rule]:
     """All rules by code, in alphabetical order, of the modules imported so far; see `rules.all_rules`."""
     return dict(sorted(_REGISTER.items()))
+
+
+def plugin_failed(name: str, error: BaseException) -> None:
+    """Remembers that the plugin `name` could not be loaded."""
+    _BROKEN[name] = error
+
+
+def broken_plugins() -> dict[str, str]:
+    """What went wrong, for each plugin that could not be loaded; see `rules.all_rules`."""
+    return {name: f"{type(error).__name__}: {error}" for name, error in _BROKEN.items()}

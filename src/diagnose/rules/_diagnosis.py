@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from diagnose.findings import Evidence, Finding, Severity
 from diagnose.history import History
-from diagnose.rules._base import Rule
+from diagnose.rules._base import NotRun, Rule, broken_plugins
+
+# What a run had to have for a quantity to be there, where its name does not say it.
+_TAKEN_FROM: Final[Mapping[str, str]] = {
+    "eval_loss": "a loss function called in eval mode without gradients",
+    "metric": "watch.log()",
+    "grad_norm_before_clip": "clipping by norm",
+    "silent_share": "activations that can be dead: ReLU and its like",
+    "dead_share": "activations that can be dead: ReLU and its like",
+    "saturated_share": "activations with bounds: tanh, sigmoid, softmax",
+    "entropy_share": "softmax",
+    "output_grad_rms": "layers whose outputs have a gradient",
+}
 
 
 @dataclass(frozen=True)
@@ -19,10 +31,12 @@ class Diagnosis:
     Attributes:
         findings: root causes first, then by severity and by the step at which they began.
         not_run: for each rule that could not run, why.
+        accepted: findings that are known and not reported, each with the reason.
     """
 
     findings: tuple[Finding, ...]
     not_run: Mapping[str, str]
+    accepted: tuple[tuple[Finding, str], ...] = ()
 
 
 def diagnose_history(
@@ -32,6 +46,7 @@ def diagnose_history(
     thresholds: Mapping[str, Mapping[str, Any]] | None = None,
     hidden: Collection[str] = (),
     selected: Collection[str] = (),
+    accept: Callable[[Finding], tuple[Finding | None, str]] | None = None,
     strict: bool = False,
 ) -> Diagnosis:
     """Runs `rules` over `history`.
@@ -41,27 +56,58 @@ def diagnose_history(
         hidden: codes whose findings are left out at the end. They still run, so that ignoring a
             cause does not turn its symptoms into findings of their own.
         selected: codes that were asked for by name: such a symptom stands alone if its cause is hidden.
+        accept: returns what is left to report of a finding, None for nothing, and then why. Unlike hidden ones,
+            accepted findings take no part: what they would have explained is reported by itself.
         strict: let a rule's exception out instead of reporting it as a finding `rule-error`.
     """
     found: list[Finding] = []
     not_run: dict[str, str] = {}
+    accepted: list[tuple[Finding, str]] = []
     for code, a_rule in rules.items():
         if missing := a_rule.missing(history):
-            not_run[code] = f"not run: needs {', '.join(missing)}"
+            not_run[code] = f"not run: needs {', '.join(map(_in_words, missing))}"
             continue
         try:
-            found.extend(_merged(a_rule.function(history, **(thresholds or {}).get(code, {}))))
+            yielded = list(a_rule.function(history, **(thresholds or {}).get(code, {})))
+            if accept is not None and code not in hidden:
+                yielded = _without(yielded, accept, accepted)
+            found.extend(_merged(yielded))
+        except NotRun as lack:
+            not_run[code] = f"not run: {lack}"
         except Exception as error:
             if strict:
                 raise
             found.append(_rule_error(code, error))
+    found.extend(_plugin_error(name, problem) for name, problem in broken_plugins().items())
     findings = [
         shown
         for finding in _attach_symptoms(found, rules)
         for shown in ((finding,) if finding.code not in hidden else finding.symptoms)
         if shown.code not in hidden and (shown is finding or shown.code in selected)
     ]
-    return Diagnosis(tuple(sorted(findings, key=_urgency)), not_run)
+    return Diagnosis(tuple(sorted(findings, key=_urgency)), not_run, tuple(accepted))
+
+
+def _without(
+    findings: list[Finding],
+    accept: Callable[[Finding], tuple[Finding | None, str]],
+    accepted: list[tuple[Finding, str]],
+) -> list[Finding]:
+    """What is left to report of one rule's findings; the others go to `accepted`, merged where the reason is one."""
+    left: list[Finding] = []
+    by_reason: dict[str, list[Finding]] = {}
+    for finding in findings:
+        rest, reason = accept(finding)
+        if rest is not None:
+            left.append(rest)
+        else:
+            by_reason.setdefault(reason, []).append(finding)
+    accepted += [(merged, reason) for reason, same in by_reason.items() for merged in _merged(same)]
+    return left
+
+
+def _in_words(quantity: str) -> str:
+    return f"{quantity} ({_TAKEN_FROM[quantity]})" if quantity in _TAKEN_FROM else quantity
 
 
 def _urgency(finding: Finding) -> tuple[int, int, int]:
@@ -172,4 +218,15 @@ def _rule_error(code: str, error: Exception) -> Finding:
         evidence={"rule": code, "traceback": "".join(traceback.format_exception(error))},
         cause="A defect of the rule, not of your training.",
         remedy="Please report it; --ignore rule-error silences it.",
+    )
+
+
+def _plugin_error(name: str, problem: str) -> Finding:
+    return Finding(
+        code="rule-error",
+        severity=Severity.INFO,
+        message=f"the plugin {name} could not be loaded, so its rules did not run: {problem}",
+        evidence={"plugin": name},
+        cause="A defect of the plugin, or a version of it that does not fit; not of your training.",
+        remedy="Update or uninstall the plugin; --ignore rule-error silences it.",
     )

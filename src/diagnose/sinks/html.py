@@ -24,13 +24,16 @@ _VERDICT_COLOURS: Final = {
     "healthy": "#2f9e64",
     "nothing-seen": "#888888",
 }
+# The margins and widths that a notebook's own style sheet gives to lists are for long texts: taken back.
 _STYLE: Final = (
-    ".diagnose{font-family:system-ui,sans-serif;font-size:14px;line-height:1.45;max-width:52em;color:inherit}"
+    ".diagnose{font-family:system-ui,sans-serif;font-size:14px;line-height:1.45;max-width:52em;color:inherit;"
+    "overflow-wrap:anywhere}"
     ".diagnose details,.diagnose .verdict{border-left:4px solid;padding:2px 0 2px 10px;margin:8px 0}"
     ".diagnose summary{cursor:pointer}"
     ".diagnose dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 12px;margin:4px 0}"
-    ".diagnose dt{opacity:.65}.diagnose dd{margin:0;overflow-wrap:anywhere}"
-    ".diagnose small{opacity:.75}"
+    ".diagnose dt,.diagnose dd{float:none;width:auto;margin:0;padding:0}"
+    ".diagnose dt{opacity:.65;font-weight:normal}"
+    ".diagnose small{opacity:.75}.diagnose code{white-space:pre-wrap}"
 )
 
 

@@ -170,7 +170,8 @@ def findings_markdown(report: Report) -> str:
         title = f"{code} {_markdown(wording.place_and_steps(finding, report))}".rstrip()
         parts.append(f"{title}: {_markdown(finding.message)}")
         details = wording.details(finding, report)
-        parts.append("\n".join(f"- {label}: {_markdown(text)}" for label, text in details))
+        parts.append("\n".join(f"- **{label}** {_markdown(text)}" for label, text in details))
+    parts += [f"not seen: {_markdown(gap)}" for gap in wording.gaps(report)]
     return "\n\n".join(parts)
 
 

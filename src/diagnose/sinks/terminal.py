@@ -136,6 +136,7 @@ class _Summary:
         elif self.report.verdict != "healthy":
             self.labelled("watched", wording.watched(self.report))
         self.labelled("ended", wording.ending(self.report))
+        self.labelled("accepted", wording.accepted(self.report))
         for gap in wording.gaps(self.report, all_of_them=self.verbose):
             self.labelled("unseen", gap)
         if self.verbose:

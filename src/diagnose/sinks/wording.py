@@ -121,14 +121,16 @@ def counted(count: int, thing: str) -> str:
 def when(finding: Finding, report: Report) -> str:
     """The steps in words: "since step 3", "at step 3", "steps 3 to 8"; "" if no step is concerned.
 
-    A fault that was still seen in the last tenth of the steps counts as lasting: not every step is sampled.
+    Not every step is sampled, and some quantities are read on every fourth sample only. So a fault counts as lasting
+    that was still seen in the last tenth of the steps; in the last third, where samples are few.
     """
     first, last = finding.first_step, finding.last_step
     if first is None:
         return ""
     clocks = [optimizer.steps for optimizer in report.run.optimizers if optimizer.steps >= (last or first)]
     end = min(clocks, default=report.run.steps)
-    if last is None or (last > first and last >= 0.9 * end):
+    unsure = max(1 / 10, min(1 / 3, 12 / max(1, report.run.sampled)))
+    if last is None or (last > first and last >= (1 - unsure) * end):
         return f"since step {number(first)}"
     return f"at step {number(first)}" if last == first else f"steps {number(first)} to {number(last)}"
 
@@ -172,11 +174,17 @@ def shortest_path(path: str | Path) -> str:
         return str(path)
 
 
+def _shortest_place(place: str) -> str:
+    """`place`, a Location in words, with its file as in `shortest_path`."""
+    name, bracket, file = place.rpartition(" (")
+    return f"{name}{bracket}{shortest_path(file)}"
+
+
 def evidence(finding: Finding) -> Iterator[tuple[str, str]]:
     """Names and values of the evidence, limits beside what they limit: ("dead share", "63 % (limit 50 %)").
 
-    A key ends with its unit (`share`, `_s`, `_bytes`). A key that ends with `_limit` belongs to the key of
-    that name, a key `limit` to the one before it.
+    A key ends with its unit (`share`, `_s`, `_bytes`), before an `_at_first` and the like. A key that ends with
+    `_limit` belongs to the key of that name, a key `limit` to the one before it.
     """
     shown: dict[str, list[str]] = {}
     units: dict[str, str] = {}
@@ -192,7 +200,8 @@ def evidence(finding: Finding) -> Iterator[tuple[str, str]]:
     for key, (value_text, *limits) in shown.items():
         yield _label(key), f"{value_text} ({', '.join(limits)})" if limits else value_text
     if others := _listed(finding.evidence.get(ALSO_AT)):
-        yield "also at", _some(others)
+        its_line = f" ({finding.where.file}:{finding.where.line})"
+        yield "also at", _some(_shortest_place(other.removesuffix(its_line)) for other in others)
 
 
 def short(finding: Finding, report: Report) -> str:
@@ -221,6 +230,7 @@ _UNITS: Final[Mapping[str, str]] = {
 
 
 def _unit(key: str) -> str:
+    key = key.partition("_at_")[0]
     return next((unit for ending, unit in _UNITS.items() if key.endswith(ending)), "")
 
 
@@ -275,6 +285,13 @@ def headline(report: Report) -> str:
     }[report.verdict]
 
 
+def accepted(report: Report) -> str:
+    """How many findings were left out because they are known, and why; "" if none was."""
+    reasons = [reason for _, reason in report.accepted]
+    why = [f"{number(reasons.count(reason))} {visible(reason)}" for reason in _unique(reasons)]
+    return f"{counted(len(reasons), 'finding')} not shown: {_some(why)}" if reasons else ""
+
+
 def watched(report: Report) -> str:
     """What was watched and at what cost, in a line."""
     run = report.run
@@ -302,13 +319,13 @@ def ending(report: Report) -> str:
 
 
 def gaps(report: Report, *, all_of_them: bool = True) -> Iterator[str]:
-    """What could not be watched, a line each; without `all_of_them` layers are only counted."""
+    """What could not be watched, a line each; without `all_of_them` layers are only counted if reasons differ."""
     for collector, error in report.run.failed.items():
         yield f"{visible(collector)}: switched off after an error of ours: {visible(error)}"
     reasons: dict[str, list[str]] = {}
     for layer, reason in report.run.not_seen.items():
         reasons.setdefault(reason, []).append(layer)
-    if reasons and not all_of_them:
+    if len(reasons) > 1 and not all_of_them:
         yield f"activations of {counted(len(report.run.not_seen), 'layer')} (--verbose says why)"
         return
     for reason, layers in reasons.items():

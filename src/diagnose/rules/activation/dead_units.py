@@ -16,7 +16,7 @@ from diagnose.stats.curves import trailing_run
 @rule(
     "dead-units",
     needs=("silent_share",),
-    explains=("vanishing-gradient", "update-too-small", "loss-not-decreasing"),
+    explains=("vanishing-gradient", "update-too-small", "loss-not-decreasing", "constant-output"),
 )
 def dead_units(
     history: History,

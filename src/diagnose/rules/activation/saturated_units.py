@@ -16,7 +16,7 @@ from diagnose.rules.loss._course import courses, first_break
 @rule(
     "saturated-units",
     needs=("saturated_share",),
-    explains=("vanishing-gradient", "update-too-small", "loss-not-decreasing"),
+    explains=("vanishing-gradient", "update-too-small", "loss-not-decreasing", "constant-output"),
 )
 def saturated_units(
     history: History,

@@ -368,9 +368,19 @@ def _guessing_level(history: History, optimizer: str, streams: list[str]) -> flo
     grad_fn = history.losses[streams[0]].grad_fn
     if grad_fn.startswith(_BINARY):
         return math.log(2)
-    if grad_fn.startswith(_CROSS_ENTROPY) and (classes := _outputs(history, optimizer)) >= 2:
-        return math.log(classes)
+    if grad_fn.startswith(_CROSS_ENTROPY):
+        classes = _classes(history, streams[0]) or _outputs(history, optimizer)
+        return math.log(classes) if classes >= 2 else None
     return None
+
+
+def _classes(history: History, stream: str) -> int:
+    """Number of classes that the loss function of this stream was seen to be given; 0 if none was seen."""
+    loss = history.losses[stream]
+    for facts in history.objectives.values():
+        if facts.alone and facts.loss_line is not None and (facts.loss_file, facts.loss_line) == (loss.file, loss.line):
+            return facts.classes
+    return 0
 
 
 def _tells(course: Course, guess: float) -> bool:

@@ -43,6 +43,8 @@ def step_without_backward(history: History, *, share: float = 0.1, at_least: int
         if empty < at_least or steps <= 0 or empty < share * steps:
             continue
         never = not any(history.parameters[name].gradients for name in stepped_by(history, optimizer))
+        # Gradients that were cleared again are in no step, but a backward pass was there.
+        never = never and not history.count("gradients-discarded", optimizer)
         if any_gradient and never:
             continue
         when = [event.step for event in history.events("no-new-gradient", optimizer)]

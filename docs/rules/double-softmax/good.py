@@ -1,0 +1,17 @@
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+torch.manual_seed(0)
+true = torch.randn(20, 10)
+model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 10))
+optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+for step in range(300):
+    inputs = torch.randn(64, 20)
+    labels = (inputs @ true).argmax(dim=1)
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(inputs), labels)
+    loss.backward()
+    optimizer.step()
+    if step % 50 == 49:
+        print(f"step {step + 1}  loss {loss.item():.3f}")

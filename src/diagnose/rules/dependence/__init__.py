@@ -1,0 +1,1 @@
+"""Rules about what an output depends on, from probes."""

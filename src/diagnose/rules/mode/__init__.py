@@ -1,0 +1,1 @@
+"""Training mode and evaluation mode: dropout and normalisation."""

@@ -1,0 +1,1 @@
+"""Rules about which parameters there are, whether they are distinct, and what becomes of their copies."""

@@ -1,0 +1,82 @@
+"""constant-output: the same answer to every input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from diagnose.findings import Severity
+from diagnose.history import History
+from tests.rules.looking import said, the_only
+from tests.rules.objective.runs import trained, with_objective
+
+CODE = "constant-output"
+
+
+def run(spread: Sequence[float], *, scale: float = 1.0, targets: float = 1.0, name: str = "mse_loss") -> History:
+    """Spreads of the outputs at the steps 10, 20, 30, ..."""
+    labels = {"0": 50, "1": 50} if name == "cross_entropy" else {}
+    history = with_objective(name=name, labels=labels, target_shape=(8, 1), target_square=targets**2)
+    for index, value in enumerate(spread, start=1):
+        row = {"output_spread": value, "output_scale": scale, "target_spread": targets}
+        for quantity, number in row.items():
+            history.record(quantity, 10 * index, {f"{name} (train.py:7)": number}, clock="SGD")  # type: ignore[arg-type]
+    return history
+
+
+class Same(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(0, keepdim=True).expand(len(x), -1)
+
+
+def test_a_mean_over_the_batch() -> None:
+    finding = the_only(trained(F.cross_entropy, Same(), steps=60), CODE)
+    assert finding.severity is Severity.ERROR
+    assert finding.first_step == 51
+
+
+def test_a_regression() -> None:
+    history = trained(F.mse_loss, Same(), outputs=1, targets=lambda x: x[:, :1], steps=60)
+    assert said(history, CODE)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [F.cross_entropy, lambda x, y: F.mse_loss(x[:, :1], y[:, None].float())],
+    ids=["classes", "numbers"],
+)
+def test_an_ordinary_model(loss) -> None:
+    assert not said(trained(loss, steps=60, lr=1e-4), CODE)
+
+
+def test_targets_that_do_not_vary() -> None:
+    history = trained(F.mse_loss, Same(), outputs=1, targets=lambda x: torch.ones(32, 1), steps=60)
+    assert not said(history, CODE)
+
+
+def test_a_head_that_began_at_zero() -> None:
+    assert not said(run([0.0] * 5 + [0.5] * 10), CODE)
+    assert not said(run([0.5] * 10 + [0.0] * 4), CODE)
+    assert said(run([0.5] * 10 + [0.0] * 5), CODE)
+
+
+def test_nearly_constant_is_a_warning() -> None:
+    assert the_only(run([0.005] * 12), CODE).severity is Severity.WARNING
+    assert the_only(run([1e-9] * 12), CODE).severity is Severity.ERROR
+
+
+def test_large_outputs_that_differ_as_much_as_the_targets() -> None:
+    assert not said(run([1.0] * 12, scale=1000.0), CODE)
+    assert not said(run([0.5] * 12, scale=1.0, targets=1000.0), CODE)
+
+
+@given(st.integers(0, 30), st.floats(0, 0.02))
+def test_five_samples_after_fifty_steps(samples: int, spread: float) -> None:
+    fires = samples >= 10 and spread < 0.01
+    assert bool(said(run([spread] * samples, name="cross_entropy"), CODE)) is fires
