@@ -302,6 +302,47 @@ class EventLog:
 
 
 @dataclass
+class EvaluationRows:
+    """The rows that one place of the program evaluates a model on, against those that the model was trained on.
+
+    Attributes:
+        model, optimizer: the model, and the optimizer that trained it.
+        file, line: the user's line that calls the model.
+        phases: evaluation phases that were looked at.
+        rows, distinct, equal_pairs: rows of the latest phase; different ones; pairs of equal ones.
+        discrete: whether the values are whole numbers, so that equal rows may be so by chance.
+        seen: different rows that training had had too by then, on the sampled steps.
+        trained, trained_met: different rows of the sampled training steps; those that were evaluated too.
+        coverage: share of the rows of the latest training batches that earlier sampled steps had had: an estimate
+            of the share of all training rows that is known. 0 within the first epoch.
+        repeated: share of the rows of later phases that had been met before; 1 if there was one phase.
+        beside: training steps right before which this place was given the same rows.
+        batches: of each call of the latest phase, its rows and those that training had too.
+        training_batch: rows of the largest training batch.
+        batches_trained: training batches that were read.
+    """
+
+    model: str = ""
+    optimizer: str = ""
+    file: str | None = None
+    line: int | None = None
+    phases: int = 0
+    rows: int = 0
+    distinct: int = 0
+    equal_pairs: int = 0
+    discrete: bool = False
+    seen: int = 0
+    trained: int = 0
+    trained_met: int = 0
+    coverage: float = 0.0
+    repeated: float = 1.0
+    beside: int = 0
+    batches: list[tuple[int, int]] = field(default_factory=list)
+    training_batch: int = 0
+    batches_trained: int = 0
+
+
+@dataclass
 class ParameterFacts:
     """What is known about one parameter.
 
@@ -606,123 +647,6 @@ class LabelFacts:
 
 
 @dataclass
-class InputFacts:
-    """What a trained layer that is applied to data gets, over a bounded sample of examples and positions.
-
-    Attributes:
-        optimizer: whose steps these were.
-        kind: what computes the layer: "linear", "conv2d", ...
-        module: its qualified name, "" outside of modules.
-        file, line: the user's line that calls it.
-        first_step, last_step: first and last of the steps that were looked at.
-        rows: examples and positions read.
-        features: number of features (channels).
-        rms, mean, low, high: of all values. NaN and infinite ones are not counted.
-        integers: whether all values were whole numbers.
-        largest, smallest: extremes over the features of the root mean square of the values other than 0, without
-            features that are almost always 0.
-        normalized_next: whether the layer that runs next is a normalisation.
-    """
-
-    optimizer: str = ""
-    kind: str = ""
-    module: str = ""
-    file: str | None = None
-    line: int | None = None
-    first_step: int = 0
-    last_step: int = 0
-    rows: int = 0
-    features: int = 0
-    rms: float = 0.0
-    mean: float = 0.0
-    low: float = 0.0
-    high: float = 0.0
-    integers: bool = False
-    largest: float = 0.0
-    smallest: float = 0.0
-    normalized_next: bool = False
-
-
-@dataclass
-class TargetFacts:
-    """Targets of a regression loss on sampled steps: the error of a constant answer.
-
-    Attributes:
-        optimizer: whose steps these were.
-        variance: of the targets, each column by itself, as an average; what mse_loss gives for their mean.
-        count: values read.
-    """
-
-    optimizer: str = ""
-    variance: float = 0.0
-    count: int = 0
-
-
-@dataclass
-class EvaluationRows:
-    """The rows that one place of the program evaluates a model on, against those that the model was trained on.
-
-    Attributes:
-        model, optimizer: the model, and the optimizer that trained it.
-        file, line: the user's line that calls the model.
-        phases: evaluation phases that were looked at.
-        rows, distinct, equal_pairs: rows of the latest phase; different ones; pairs of equal ones.
-        discrete: whether the values are whole numbers, so that equal rows may be so by chance.
-        seen: different rows that training had had too by then, on the sampled steps.
-        trained, trained_met: different rows of the sampled training steps; those that were evaluated too.
-        coverage: share of the rows of the latest training batches that earlier sampled steps had had: an estimate
-            of the share of all training rows that is known. 0 within the first epoch.
-        repeated: share of the rows of later phases that had been met before; 1 if there was one phase.
-        beside: training steps right before which this place was given the same rows.
-        batches: of each call of the latest phase, its rows and those that training had too.
-        training_batch: rows of the largest training batch.
-        batches_trained: training batches that were read.
-    """
-
-    model: str = ""
-    optimizer: str = ""
-    file: str | None = None
-    line: int | None = None
-    phases: int = 0
-    rows: int = 0
-    distinct: int = 0
-    equal_pairs: int = 0
-    discrete: bool = False
-    seen: int = 0
-    trained: int = 0
-    trained_met: int = 0
-    coverage: float = 0.0
-    repeated: float = 1.0
-    beside: int = 0
-    batches: list[tuple[int, int]] = field(default_factory=list)
-    training_batch: int = 0
-    batches_trained: int = 0
-
-
-@dataclass
-class PairFacts:
-    """How far the rows of a model's training data keep their labels from one epoch to the next.
-
-    Attributes:
-        model, optimizer: whose data this is.
-        file, line: the user's line that calls the model.
-        again, agreed: rows that were met again, by their bytes, and those that had the label of the first time.
-        by_chance: share that would agree if labels were drawn at random.
-        drawn, twins: all rows read, and how many of them had an equal one in the same batch.
-    """
-
-    model: str = ""
-    optimizer: str = ""
-    file: str | None = None
-    line: int | None = None
-    again: int = 0
-    agreed: int = 0
-    by_chance: float = 0.0
-    drawn: int = 0
-    twins: int = 0
-
-
-@dataclass
 class ObjectiveFacts:
     """What is known about one objective: a place in the program where a loss function is called in training.
 
@@ -847,6 +771,120 @@ class SchedulerFacts:
 
 
 @dataclass
+class CopyFacts:
+    """A model of the shapes of a trained one that no optimizer holds, as it was when it was called in eval mode.
+
+    Attributes:
+        model, type: its name (or class name) and its class name.
+        looks_in_training, looks_in_evaluation: how often it was called, by the mode of the trained model then.
+        moved: how often its parameters differed from what they were at the look before.
+        follows: whether they were ever seen on the way that the trained model has gone.
+        is_start: whether they were, at the last look, what the trained model's were before its first step.
+        source_moved: whether the trained model's parameters no longer were.
+        statistics: how many running means and variances of normalisations were compared.
+        statistics_moved, source_statistics_moved: as `moved`, for those of the copy and of the trained model.
+        statistics_are_new: whether those of the copy, and not those of the model, had seen no batch at the last look.
+        averaged: how many models it is the average of, as torch's AveragedModel counts; None if it is none.
+        first_step, last_step: steps made at the first and the last look, over all optimizers.
+        file, line: where it was called last.
+    """
+
+    model: str
+    type: str = ""
+    looks_in_training: int = 0
+    looks_in_evaluation: int = 0
+    moved: int = 0
+    follows: bool = False
+    is_start: bool = False
+    source_moved: bool = False
+    statistics: int = 0
+    statistics_moved: int = 0
+    source_statistics_moved: int = 0
+    statistics_are_new: bool = False
+    averaged: int | None = None
+    first_step: int = 0
+    last_step: int = 0
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
+class InputFacts:
+    """What a trained layer that is applied to data gets, over a bounded sample of examples and positions.
+
+    Attributes:
+        optimizer: whose steps these were.
+        kind: what computes the layer: "linear", "conv2d", ...
+        module: its qualified name, "" outside of modules.
+        file, line: the user's line that calls it.
+        first_step, last_step: first and last of the steps that were looked at.
+        rows: examples and positions read.
+        features: number of features (channels).
+        rms, mean, low, high: of all values. NaN and infinite ones are not counted.
+        integers: whether all values were whole numbers.
+        largest, smallest: extremes over the features of the root mean square of the values other than 0, without
+            features that are almost always 0.
+        normalized_next: whether the layer that runs next is a normalisation.
+    """
+
+    optimizer: str = ""
+    kind: str = ""
+    module: str = ""
+    file: str | None = None
+    line: int | None = None
+    first_step: int = 0
+    last_step: int = 0
+    rows: int = 0
+    features: int = 0
+    rms: float = 0.0
+    mean: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    integers: bool = False
+    largest: float = 0.0
+    smallest: float = 0.0
+    normalized_next: bool = False
+
+
+@dataclass
+class TargetFacts:
+    """Targets of a regression loss on sampled steps: the error of a constant answer.
+
+    Attributes:
+        optimizer: whose steps these were.
+        variance: of the targets, each column by itself, as an average; what mse_loss gives for their mean.
+        count: values read.
+    """
+
+    optimizer: str = ""
+    variance: float = 0.0
+    count: int = 0
+
+
+@dataclass
+class PairFacts:
+    """How far the rows of a model's training data keep their labels from one epoch to the next.
+
+    Attributes:
+        model, optimizer: whose data this is.
+        file, line: the user's line that calls the model.
+        again, agreed: rows that were met again, by their bytes, and those that had the label of the first time.
+        by_chance: share that would agree if labels were drawn at random.
+        drawn, twins: all rows read, and how many of them had an equal one in the same batch.
+    """
+
+    model: str = ""
+    optimizer: str = ""
+    file: str | None = None
+    line: int | None = None
+    again: int = 0
+    agreed: int = 0
+    by_chance: float = 0.0
+    drawn: int = 0
+    twins: int = 0
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
@@ -890,15 +928,16 @@ class History:
         self.leaves: dict[str, LeafFacts] = {}
         self.symmetric: dict[str, SymmetryFacts] = {}
         self.twins: list[TwinFacts] = []
+        self.copies: list[CopyFacts] = []
         self.loads: list[LoadFacts] = []
         self.labels: dict[str, LabelFacts] = {}
+        self.objectives: dict[str, ObjectiveFacts] = {}
+        self.lifetimes: list[LifetimeFacts] = []
+        self.schedulers: dict[str, SchedulerFacts] = {}
         self.targets: dict[str, TargetFacts] = {}
         self.pairs: dict[str, PairFacts] = {}
         self.evaluated: dict[str, EvaluationRows] = {}
         self.inputs: dict[str, InputFacts] = {}
-        self.objectives: dict[str, ObjectiveFacts] = {}
-        self.lifetimes: list[LifetimeFacts] = []
-        self.schedulers: dict[str, SchedulerFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------
@@ -990,15 +1029,16 @@ class History:
             "leaves": {name: vars(facts) for name, facts in self.leaves.items()},
             "symmetric": {name: vars(facts) for name, facts in self.symmetric.items()},
             "twins": [vars(facts) for facts in self.twins],
+            "copies": [vars(facts) for facts in self.copies],
             "loads": [vars(facts) for facts in self.loads],
             "labels": {name: vars(facts) for name, facts in self.labels.items()},
+            "objectives": {name: vars(facts) for name, facts in self.objectives.items()},
+            "lifetimes": [vars(facts) for facts in self.lifetimes],
+            "schedulers": {name: vars(facts) for name, facts in self.schedulers.items()},
             "pairs": {name: vars(facts) for name, facts in self.pairs.items()},
             "evaluated": {name: vars(facts) for name, facts in self.evaluated.items()},
             "targets": {name: vars(facts) for name, facts in self.targets.items()},
             "inputs": {name: vars(facts) for name, facts in self.inputs.items()},
-            "objectives": {name: vars(facts) for name, facts in self.objectives.items()},
-            "lifetimes": [vars(facts) for facts in self.lifetimes],
-            "schedulers": {name: vars(facts) for name, facts in self.schedulers.items()},
             "run": vars(self.run),
         }
         return data, arrays
@@ -1036,18 +1076,19 @@ class History:
             leaf.shape = tuple(leaf.shape)
         history.symmetric = {n: _known(SymmetryFacts, f) for n, f in data.get("symmetric", {}).items()}
         history.twins = [_known(TwinFacts, f) for f in data.get("twins", [])]
+        history.copies = [_known(CopyFacts, f) for f in data.get("copies", [])]
         history.loads = [_known(LoadFacts, f) for f in data.get("loads", [])]
         history.labels = {n: _known(LabelFacts, f) for n, f in data.get("labels", {}).items()}
-        history.pairs = {n: _known(PairFacts, f) for n, f in data.get("pairs", {}).items()}
-        history.evaluated = {n: _known(EvaluationRows, f) for n, f in data.get("evaluated", {}).items()}
-        history.targets = {n: _known(TargetFacts, f) for n, f in data.get("targets", {}).items()}
-        history.inputs = {n: _known(InputFacts, f) for n, f in data.get("inputs", {}).items()}
         history.objectives = {n: _known(ObjectiveFacts, f) for n, f in data.get("objectives", {}).items()}
         for objective in history.objectives.values():
             objective.options, objective.operations = tuple(objective.options), tuple(objective.operations)
             objective.input_shape, objective.target_shape = tuple(objective.input_shape), tuple(objective.target_shape)
         history.lifetimes = [_known(LifetimeFacts, f) for f in data.get("lifetimes", [])]
         history.schedulers = {n: _known(SchedulerFacts, f) for n, f in data.get("schedulers", {}).items()}
+        history.pairs = {n: _known(PairFacts, f) for n, f in data.get("pairs", {}).items()}
+        history.evaluated = {n: _known(EvaluationRows, f) for n, f in data.get("evaluated", {}).items()}
+        history.targets = {n: _known(TargetFacts, f) for n, f in data.get("targets", {}).items()}
+        history.inputs = {n: _known(InputFacts, f) for n, f in data.get("inputs", {}).items()}
         history.run = _known(RunFacts, data["run"])
         return history
 

@@ -169,6 +169,10 @@ class Collector:
     def state_loaded(self, module: nn.Module, state: Any, missing: Sequence[str], unexpected: Sequence[str]) -> None:
         """It has run; the names are those that it has returned."""
 
+    # In sampled intervals and evaluation phases, with gradients enabled or not.
+    def root_called(self, module: nn.Module) -> None:
+        """A module is called from outside of any module."""
+
     # With gradients enabled.
     def root_returned(self, module: nn.Module, last_parametric_order: int) -> None:
         """A module that was called from outside of any module has returned."""

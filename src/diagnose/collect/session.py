@@ -27,6 +27,7 @@ from torch.optim import Optimizer
 from diagnose.collect import _board
 from diagnose.collect._collector import PROBE_SECONDS, THOROUGH_TURNS, Collector, Loss, Shared, Step
 from diagnose.collect.activations import ActivationCollector, OutputCollector
+from diagnose.collect.averages import CopyCollector
 from diagnose.collect.callsite import CallSite, call_site, code_id
 from diagnose.collect.checkpoints import CheckpointCollector
 from diagnose.collect.clipping import ClippingCollector
@@ -69,6 +70,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     LeafCollector,
     SymmetryCollector,
     TyingCollector,
+    CopyCollector,
     CheckpointCollector,
     LifetimeCollector,
     GradientCollector,
@@ -78,10 +80,10 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     OutputCollector,
     EvaluationCollector,
     LabelCollector,
-    InputCollector,
-    RowCollector,
     ObjectiveCollector,
     ModesCollector,
+    InputCollector,
+    RowCollector,
     ProbeCollector,  # last: it runs the model
 )
 _JUMP: Final = 8.0
@@ -632,9 +634,10 @@ class Session:
     # -- what the forward pass says -----------------------------------------------------------------------
 
     def root_called(self, module: nn.Module) -> None:
-        if self._sampled:
-            with self._ours():
+        with self._ours():
+            if self._sampled:
                 self.inventory.saw_forward(module)
+            self._tell("root_called", module)
 
     def root_returned(self, module: nn.Module) -> None:
         with self._ours():
