@@ -113,3 +113,16 @@ def test_evaluation_is_not_training() -> None:
             with torch.no_grad():
                 F.cross_entropy(model(torch.randn(6, 4)), LABELS)
     assert watch.history.labels == {}
+
+
+def test_a_stream_over_which_the_model_carries_its_state() -> None:
+    model = nn.GRU(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with diagnose.watch(model, optimizer, schedule="every", summary=False) as watch:
+        state = torch.zeros(1, 3)
+        for _ in range(3):
+            optimizer.zero_grad()
+            output, state = model(torch.randn(6, 4), state.detach())
+            F.cross_entropy(output, LABELS).backward()
+            optimizer.step()
+    assert watch.history.labels == {}

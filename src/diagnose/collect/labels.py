@@ -27,7 +27,8 @@ _BY_SHARE: Final = frozenset(
 class LabelCollector(Collector):
     """Keeps, for each loss call, the class counts of at most 64 batches; when full, every second one is dropped.
 
-    Only labels of whole examples count: one per row of what the model was given, not those of tokens or pixels.
+    Only labels of whole examples count: one per row of what the model was given, not those of tokens or pixels, nor of
+    a stream over which the model carries its state.
     """
 
     name: ClassVar[str] = "labels"
@@ -35,20 +36,23 @@ class LabelCollector(Collector):
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
         self._sizes: set[int] = set()
+        self._carries_state = False
         self._pending: dict[tuple[str | None, int | None], list[list[int]]] = {}
         self._stride: dict[str, int] = {}
         self._met: dict[str, int] = {}
 
     def backward_ends(self) -> None:
         self._sizes.clear()
+        self._carries_state = False
 
     def model_ran(self, run: ModelRun) -> None:
         if run.training:
             tensors = [value for value in (*run.args, *run.kwargs.values()) if isinstance(value, Tensor)]
             self._sizes.update(value.shape[0] for value in tensors if value.dim())
+            self._carries_state |= _carries_state(run)
 
     def loss_called(self, call: LossCall) -> None:
-        if not call.training:
+        if not call.training or self._carries_state:
             return
         labels = class_labels(call)
         if labels is None or (self._sizes and len(labels) not in self._sizes):
@@ -76,6 +80,18 @@ class LabelCollector(Collector):
                 if len(facts.batches) > BATCHES_KEPT:
                     self._stride[scope] *= 2
                     facts.batches = [b for i, b in enumerate(facts.batches) if (i // 2) % 2 == 0]
+
+
+def _carries_state(run: ModelRun) -> bool:
+    """Whether the model is given a state of the form of one that it returns: then its batches are a stream in order."""
+    returned = run.output[1:] if isinstance(run.output, tuple) else ()
+    given = (*run.args[1:], *run.kwargs.values())
+    shapes, forms = (
+        {part.shape for value in values for part in (value if isinstance(value, tuple | list) else (value,))
+         if isinstance(part, Tensor)}
+        for values in (returned, given)
+    )  # fmt: skip
+    return bool(shapes & forms)
 
 
 def class_labels(call: LossCall) -> Tensor | None:

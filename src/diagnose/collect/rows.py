@@ -26,6 +26,7 @@ COLUMNS_READ: Final = 128
 HASHES_KEPT: Final = 32_768
 PASSES_KEPT: Final = 8
 BATCHES_KEPT: Final = 512
+FACTS_KEPT: Final = 32
 DEPTH: Final = 4
 
 Hashes: TypeAlias = NDArray[np.uint64]
@@ -85,7 +86,7 @@ class _Model:
 class _Batch:
     """Rows that a model has just been given; the hashes are read when the step is over."""
 
-    model: nn.Module
+    model: _Model
     hashes: Tensor
     site: CallSite | None
     discrete: bool = False
@@ -95,7 +96,8 @@ class _Batch:
 class RowCollector(Collector):
     """Hashes rows of a model's first tensor: all in evaluation, in training those of sampled steps.
 
-    At most HASHES_KEPT hashes per model and side are kept. Beyond that nothing more is said of that model.
+    At most HASHES_KEPT hashes are kept of a model's training, and of each of its evaluations, at 100 bytes each; beyond
+    that nothing is said of it.
     """
 
     name: ClassVar[str] = "rows"
@@ -103,6 +105,7 @@ class RowCollector(Collector):
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
         self._models: weakref.WeakKeyDictionary[nn.Module, _Model] = weakref.WeakKeyDictionary()
+        self._known: list[_Model] = []  # of models that are gone, too
         self._columns: dict[tuple[int, ...], tuple[tuple[Tensor, ...], Tensor]] = {}
         self._running: dict[int, _Batch] = {}
         self._trained: list[_Batch] = []
@@ -125,10 +128,11 @@ class RowCollector(Collector):
             return
         model = self._models.get(run.module)
         if model is None:
-            if len(self._models) >= PASSES_KEPT:
+            if len(self._known) >= PASSES_KEPT:
                 return
             name = self.inventory.module_name(run.module) or type(run.module).__name__
             model = self._models[run.module] = _Model(name)
+            self._known.append(model)
         if model.too_many:
             return
         if rows.shape[0] > ROWS_READ:
@@ -136,9 +140,9 @@ class RowCollector(Collector):
             return
         frame = user_frame()
         site = CallSite(frame.f_code.co_filename, frame.f_lineno) if frame else None
-        batch = _Batch(run.module, self._hashed(rows), site)
+        batch = _Batch(model, self._hashed(rows), site)
         if run.training:
-            self._running[id(run.module)] = batch
+            self._running[id(model)] = batch
             return
         batch.discrete = _are_whole(rows)
         place: list[tuple[int, int]] = []
@@ -164,16 +168,15 @@ class RowCollector(Collector):
         self._running = {}
 
     def step_ends(self, step: Step) -> None:
+        trained, self._trained = self._trained, []
+        evaluated = {id(batch.model): batch for batch, _, _ in self._evaluated}
+        self._take_in_evaluated()
         if step.number == 1 and step.total > 1:
             self._tell()  # a new optimizer, as for the next fold: what was trained on before may be tested on now
-        trained, self._trained = self._trained, []
-        evaluated = {id(b.model): b for b, _, _ in self._evaluated}
-        self._take_in_evaluated()
+            return
         for batch in trained:
-            model = self._models.get(batch.model)
-            if model is not None:
-                model.optimizer = step.name
-                _take_in_trained(model, _mixed(batch.hashes), batch, evaluated.get(id(batch.model)))
+            batch.model.optimizer = step.name
+            _take_in_trained(batch.model, _mixed(batch.hashes), batch, evaluated.get(id(batch.model)))
 
     def finish(self) -> None:
         self._take_in_evaluated()
@@ -209,9 +212,7 @@ class RowCollector(Collector):
     def _take_in_evaluated(self) -> None:
         waiting, self._evaluated = self._evaluated, []
         for batch, place, phase in waiting:
-            model = self._models.get(batch.model)
-            if model is None:
-                continue
+            model = batch.model
             found = model.passes.get(place)
             if found is None:
                 if len(model.passes) >= PASSES_KEPT:
@@ -221,7 +222,7 @@ class RowCollector(Collector):
 
     def _tell(self) -> None:
         """Writes down what is known, and begins anew."""
-        for model in self._models.values():
+        for model in self._known if self._told < FACTS_KEPT else ():
             for found in model.passes.values():
                 if model.trained and not model.too_many and not found.too_many:
                     self._told += 1
@@ -230,6 +231,7 @@ class RowCollector(Collector):
                 self._told += 1
                 self.history.pairs[f"{model.name}/{self._told}"] = _pair_facts(model)
         self._models.clear()
+        self._known.clear()
 
 
 def _rows_of(run: ModelRun) -> Tensor | None:

@@ -45,7 +45,8 @@ def data_not_shuffled(
     The order within a batch does not matter and is not looked at, nor is any flag: data that is stored in random
     order may be read in order. Silent for batches that are balanced on purpose (two or more classes in equal
     numbers stay below 0.5), for class-incremental training with two or more classes in turn, for one batch
-    that is the whole data set, for targets of tokens or pixels, for batches of fewer than four examples, and for
+    that is the whole data set, for targets of tokens or pixels, for models that are given the state they returned
+    before, for batches of fewer than four examples, and for
     losses that are not functions of torch. A stream that is learned as it comes in looks the same.
     ## Source
     Bengio, "Practical recommendations for gradient-based training of deep architectures", 2012, section
