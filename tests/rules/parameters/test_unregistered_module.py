@@ -113,6 +113,12 @@ def test_a_functional_program_without_an_optimizer() -> None:
     assert not said(History(), CODE)
 
 
+def test_only_an_input_is_optimised() -> None:
+    history = history_of(steps=100, parameters={"image": Parameter(module="", module_type="")})
+    history.leaves = {"a": STRAY}
+    assert not said(history, CODE)
+
+
 @given(st.permutations(["a", "b", "c", "d"]))
 def test_the_order_does_not_matter(names: list[str]) -> None:
     leaves = {name: replace(STRAY, shape=(8, ord(name))) for name in "abcd"}

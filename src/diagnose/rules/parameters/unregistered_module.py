@@ -50,8 +50,8 @@ def unregistered_module(history: History, *, min_looks: int = 3, min_steps: int 
     PyTorch documentation, `nn.ModuleList`: "modules it contains are properly registered". Three looks tell what
     stays from what is made in each step; 5 steps are what any optimizer needs to change what it holds.
     """
-    if not any(facts.optimizers for facts in history.parameters.values()):
-        return  # nothing is trained by an optimizer: a functional program
+    if not any(facts.optimizers and facts.module_type for facts in history.parameters.values()):
+        return  # no module is trained by an optimizer: a functional program, or an input is optimised
     strays = {
         name: leaf
         for name, leaf in history.leaves.items()
