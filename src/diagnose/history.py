@@ -97,7 +97,8 @@ EventKind = Literal[
     "collector-failed",
     # A layer cannot be seen. detail: reason.
     "not-seen",
-    # `state_dict` of a model was asked for / given back to it by `load_state_dict`. Scope: "run".
+    # `state_dict` of a model was asked for / given back to it by `load_state_dict`. Scope: "run". detail: steps of
+    # each optimizer by then.
     "state-saved",
     "state-loaded",
 ]
