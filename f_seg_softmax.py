@@ -1,18 +1,36 @@
-import torch, torch.nn.functional as F, math, copy
+import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+
 torch.manual_seed(1)
 
-X=torch.randn(3000,16); Wt=torch.randn(16,8); Y=(X@Wt+.3*torch.randn(3000,8)).argmax(1); YB=(X[:,0]*X[:,1]>0).float()
-dl=DataLoader(TensorDataset(X,Y,YB),64,shuffle=True)
-def fit(m,loss,ep=6,lr=3e-3,opt=torch.optim.Adam,params=None):
-    o=opt(params or m.parameters(),lr)
-    for e in range(ep):
-        for x,y,b in dl:
-            o.zero_grad(); l=loss(m(x),x,y,b); l.backward(); o.step()
-    print(l.item())
-net=lambda k:nn.Sequential(nn.Linear(16,64),nn.ReLU(),nn.Linear(64,64),nn.ReLU(),nn.Linear(64,k))
+X = torch.randn(3000, 16)
+Wt = torch.randn(16, 8)
+Y = (X @ Wt + 0.3 * torch.randn(3000, 8)).argmax(1)
+YB = (X[:, 0] * X[:, 1] > 0).float()
+dl = DataLoader(TensorDataset(X, Y, YB), 64, shuffle=True)
 
-m=nn.Sequential(nn.Conv2d(1,8,3,padding=1),nn.ReLU(),nn.Conv2d(8,3,1),nn.Softmax2d()); o=torch.optim.Adam(m.parameters(),1e-2)
+
+def fit(m, loss, ep=6, lr=3e-3, opt=torch.optim.Adam, params=None):
+    o = opt(params or m.parameters(), lr)
+    for e in range(ep):
+        for x, y, b in dl:
+            o.zero_grad()
+            l = loss(m(x), x, y, b)
+            l.backward()
+            o.step()
+    print(l.item())
+
+
+net = lambda k: nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, k))
+
+m = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 1), nn.Softmax2d())
+o = torch.optim.Adam(m.parameters(), 1e-2)
 for i in range(150):
-    x=torch.randn(8,1,12,12); y=(x[:,0]>-.5).long()+(x[:,0]>.5).long(); l=F.cross_entropy(m(x),y); o.zero_grad(); l.backward(); o.step()
+    x = torch.randn(8, 1, 12, 12)
+    y = (x[:, 0] > -0.5).long() + (x[:, 0] > 0.5).long()
+    l = F.cross_entropy(m(x), y)
+    o.zero_grad()
+    l.backward()
+    o.step()

@@ -1,19 +1,39 @@
-import torch, torch.nn.functional as F, math, copy
+import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+
 torch.manual_seed(1)
 
-X=torch.randn(3000,16); Wt=torch.randn(16,8); Y=(X@Wt+.3*torch.randn(3000,8)).argmax(1); YB=(X[:,0]*X[:,1]>0).float()
-dl=DataLoader(TensorDataset(X,Y,YB),64,shuffle=True)
-def fit(m,loss,ep=6,lr=3e-3,opt=torch.optim.Adam,params=None):
-    o=opt(params or m.parameters(),lr)
+X = torch.randn(3000, 16)
+Wt = torch.randn(16, 8)
+Y = (X @ Wt + 0.3 * torch.randn(3000, 8)).argmax(1)
+YB = (X[:, 0] * X[:, 1] > 0).float()
+dl = DataLoader(TensorDataset(X, Y, YB), 64, shuffle=True)
+
+
+def fit(m, loss, ep=6, lr=3e-3, opt=torch.optim.Adam, params=None):
+    o = opt(params or m.parameters(), lr)
     for e in range(ep):
-        for x,y,b in dl:
-            o.zero_grad(); l=loss(m(x),x,y,b); l.backward(); o.step()
+        for x, y, b in dl:
+            o.zero_grad()
+            l = loss(m(x), x, y, b)
+            l.backward()
+            o.step()
     print(l.item())
-net=lambda k:nn.Sequential(nn.Linear(16,64),nn.ReLU(),nn.Linear(64,64),nn.ReLU(),nn.Linear(64,k))
+
+
+net = lambda k: nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, k))
+
 
 class M(nn.Module):
-    def __init__(s): super().__init__(); s.q=nn.Linear(16,16); s.k=nn.Parameter(torch.randn(8,16)*.1)
-    def forward(s,x): return torch.softmax(s.q(x)@s.k.t(),1)
-fit(M(),lambda o,x,y,b:F.nll_loss(torch.log(o+1e-9),y))
+    def __init__(s):
+        super().__init__()
+        s.q = nn.Linear(16, 16)
+        s.k = nn.Parameter(torch.randn(8, 16) * 0.1)
+
+    def forward(s, x):
+        return torch.softmax(s.q(x) @ s.k.t(), 1)
+
+
+fit(M(), lambda o, x, y, b: F.nll_loss(torch.log(o + 1e-9), y))

@@ -112,6 +112,8 @@ EventKind = Literal[
     # collect/modes.py. Scope: the model.
     "ran-without-gradients",
     # `state_dict` of a model was asked for / given back to it by `load_state_dict`. Scope: "run".
+    # `state_dict` of a model was asked for / given back to it by `load_state_dict`. Scope: "run". detail: steps of
+    # each optimizer by then.
     "state-saved",
     "state-loaded",
 ]

@@ -126,6 +126,14 @@ def test_what_has_no_file_is_shown_at_the_script(tmp_path: Path) -> None:
     assert physical == {"artifactLocation": {"uri": "train.py", "uriBaseId": "SRCROOT"}}
 
 
+def test_other_places_are_names_without_lines() -> None:
+    others: Any = {"also_at": ["fc2 (train.py:3)", "train.py:7", "fc3"]}
+    finding = Finding("x", Severity.WARNING, "m", Location("fc1"), evidence=others)
+    (result,) = results(replace(HEALTHY, findings=(finding,)))
+    names = [logical["fullyQualifiedName"] for logical in result["locations"][0]["logicalLocations"]]
+    assert names == ["fc1", "fc2", "fc3"]
+
+
 def test_fingerprints_are_stable() -> None:
     def fingerprint(**changed: Any) -> str:
         finding = Finding("x", Severity.WARNING, "m", Location("fc", None, "train.py", 3), 1, 2)

@@ -563,7 +563,7 @@ class Session:
     def state_taken(self, module: nn.Module, state: Any) -> None:
         if not self._foreign():
             with self._ours():
-                self.history.note("state-saved", self._total, "run")
+                self.history.note("state-saved", self._total, "run", steps=dict(self.shared.step_of))
                 self._tell("state_taken", module, state)
 
     def state_loads(self, module: nn.Module, state: Any) -> None:
@@ -574,7 +574,7 @@ class Session:
     def state_loaded(self, module: nn.Module, state: Any, missing: list[str], unexpected: list[str]) -> None:
         if not self._foreign():
             with self._ours():
-                self.history.note("state-loaded", self._total, "run")
+                self.history.note("state-loaded", self._total, "run", steps=dict(self.shared.step_of))
                 self._tell("state_loaded", module, state, missing, unexpected)
 
     def _end_evaluation(self) -> None:

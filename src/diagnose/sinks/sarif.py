@@ -161,8 +161,10 @@ def _artifact(file: str, folder: Path) -> dict[str, str]:
 
 
 def _others(finding: Finding) -> list[str]:
+    """The modules and parameters among the other places of a merged finding, without their lines."""
     others = finding.evidence.get(wording.ALSO_AT)
-    return [str(other) for other in others] if isinstance(others, list | tuple) else []
+    places = [str(other) for other in others] if isinstance(others, list | tuple) else []
+    return [re.sub(r" \(.+:\d+\)$", "", place) for place in places if not re.fullmatch(r"[^ ]+:\d+", place)]
 
 
 def _fingerprint(finding: Finding, folder: Path) -> str:

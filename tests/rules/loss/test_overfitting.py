@@ -185,19 +185,27 @@ def test_the_best_state_was_kept() -> None:
     best = the_only(history, CODE).first_step
     assert best is not None
     for step in (20, 40, 60, best):
-        history.note("state-saved", step, "run")
+        history.note("state-saved", step, "run", steps={"SGD": step})
     assert the_only(history, CODE).severity is INFO
     for step in range(20, 401, 20):  # or else all of them were saved
-        history.note("state-saved", step, "run")
+        history.note("state-saved", step, "run", steps={"SGD": step})
     assert the_only(history, CODE).severity is WARNING
 
 
 def test_the_best_state_was_restored() -> None:
     history = run(u_shape(0.8))
-    history.note("state-loaded", 10, "run")
+    history.note("state-loaded", 10, "run", steps={"SGD": 10})
     assert the_only(history, CODE).severity is WARNING
-    history.note("state-loaded", 400, "run")
+    history.note("state-loaded", 400, "run", steps={"SGD": 400})
     assert the_only(history, CODE).severity is INFO
+
+
+def test_a_state_that_a_next_training_starts_from_is_not_the_best() -> None:
+    """Folds of a cross-validation: each begins with the same initial state."""
+    history = run(u_shape(0.8))
+    history.note("state-loaded", 400, "run", steps={"SGD": 400})
+    history_of(steps=50, loss=falling(50), parameters={"fc.weight": Parameter()}, optimizer="SGD#2", into=history)
+    assert the_only(history, CODE).severity is WARNING
 
 
 @given(st.sampled_from([1e-6, 0.25, 64.0, 1e6]), st.sampled_from([0.05, 0.19, 0.5, 0.8]))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diagnose.findings import Evidence, Finding, Severity
-from diagnose.history import History
+from diagnose.history import Event, History
 from diagnose.rules._base import NotRun, rule
 from diagnose.rules.loss._course import MEDIAN_ERROR, opponents
 from diagnose.rules.loss._evaluation import SAME_UNITS, Evaluation, evaluations, whole
@@ -75,7 +75,7 @@ def overfitting(
             continue
         if turn.rise < sigmas * turn.error or not turn.rises or not _went_on(each, turn, still_falling):
             continue
-        yield _finding(each, turn, lost, lost_note, kept=_kept(history, turn))
+        yield _finding(each, turn, lost, lost_note, kept=_kept(history, each, turn))
 
 
 @dataclass(frozen=True)
@@ -150,12 +150,21 @@ def _went_on(each: Evaluation, turn: _Turn, share: float) -> bool:
     return change.size >= share * abs(change.before) and change.size > 2 * error
 
 
-def _kept(history: History, turn: _Turn) -> bool:
-    saved = {event.step for event in history.events("state-saved")}
-    loaded = [event.step for event in history.events("state-loaded")]
+def _kept(history: History, each: Evaluation, turn: _Turn) -> bool:
+    """Whether the state of the best evaluation was saved, but not that of the last, or one was loaded in the end."""
+    optimizer = each.training.optimizer
+
+    def made(event: Event) -> int:
+        return int(event.detail.get("steps", {}).get(optimizer, 0))
+
+    saved = {made(event) for event in history.events("state-saved")}
     best_saved = any(turn.best_step <= step < max(turn.next_step, turn.best_step + 1) for step in saved)
-    last_saved = any(step >= turn.last_step for step in saved)
-    return (best_saved and not last_saved) or any(step >= turn.last_step for step in loaded)
+    if best_saved and max(saved) < turn.last_step:
+        return True
+    # A state that is loaded before another training begins is where that one starts.
+    ends = {name: facts.steps for name, facts in history.optimizers.items()}
+    loads = (event.detail.get("steps", {}) for event in history.events("state-loaded"))
+    return any(all(steps.get(name) == end for name, end in ends.items()) for steps in loads)
 
 
 def _finding(each: Evaluation, turn: _Turn, lost: float, lost_note: float, *, kept: bool) -> Finding:
