@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from diagnose.collect._collector import Collector, Loss, Shared, Step
 from diagnose.collect.callsite import CallSite, call_site
-from diagnose.collect.witnesses import Key, Probes, choose_probes, gradients_remain, keys_of, none_has_gradient
+from diagnose.collect.witnesses import Key, Witnesses, choose_witnesses, gradients_remain, keys_of, none_has_gradient
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class _State:
         clip: the latest clipping of fresh gradients since its last step; idle: the latest of others.
     """
 
-    probes: Probes = field(default_factory=list)
+    probes: Witnesses = field(default_factory=list)
     followed: bool = False
     known: list[Key] = field(default_factory=list)
     begun: list[Key] = field(default_factory=list)
@@ -105,7 +105,7 @@ class ClippingCollector(Collector):
     def step_begins(self, step: Step) -> None:
         state = self._states.setdefault(step.optimizer, _State())
         if none_has_gradient(state.probes):
-            state.probes = choose_probes(step.optimizer)
+            state.probes = choose_witnesses(step.optimizer)
         if not state.followed or step.closure:
             return
         scale = getattr(step.optimizer, "grad_scale", None)  # of a fused optimizer that divides by itself

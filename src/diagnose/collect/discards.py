@@ -15,8 +15,8 @@ from diagnose.collect.callsite import CallSite, call_site
 from diagnose.collect.graph import trainable_leaves
 from diagnose.collect.witnesses import (
     Key,
-    Probes,
-    choose_probes,
+    Witnesses,
+    choose_witnesses,
     gradients_of,
     gradients_remain,
     keys_of,
@@ -71,7 +71,7 @@ class _State:
         gradients: windows of their gradients as the latest pass left them.
     """
 
-    probes: Probes = field(default_factory=list)
+    probes: Witnesses = field(default_factory=list)
     followed: bool = False
     begun: list[Key] = field(default_factory=list)
     after: list[Key] = field(default_factory=list)
@@ -127,7 +127,7 @@ class DiscardCollector(Collector):
             return
         for optimizer, state in self._states.items():
             if not state.probes:  # no step has ever found a gradient
-                state.probes = choose_probes(optimizer)
+                state.probes = choose_witnesses(optimizer)
             state.after = keys_of(state.probes)
             if state.after == state.begun or len(state.pending) >= _PASSES_MAX:
                 continue
@@ -159,7 +159,7 @@ class DiscardCollector(Collector):
     def step_begins(self, step: Step) -> None:
         state = self._states.setdefault(step.optimizer, _State())
         if none_has_gradient(state.probes):
-            state.probes = choose_probes(step.optimizer)
+            state.probes = choose_witnesses(step.optimizer)
         if state.followed and state.discarded and not step.closure:
             self._judge(step, state)
 

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from diagnose.collect._collector import Collector, Loss, Shared, Step
 from diagnose.collect.callsite import call_site
-from diagnose.collect.witnesses import Key, Probes, choose_probes, gradients_remain, keys_of, none_has_gradient
+from diagnose.collect.witnesses import Key, Witnesses, choose_witnesses, gradients_remain, keys_of, none_has_gradient
 from diagnose.history import OptimizerFacts
 
 
@@ -32,7 +32,7 @@ class _State:
     used: bool = False
     followed: bool = True
     keys: list[Key] = field(default_factory=list)
-    probes: Probes = field(default_factory=list)
+    probes: Witnesses = field(default_factory=list)
     backwards: int = 0
     clipped: bool = False
     begun: list[Key] = field(default_factory=list)
@@ -106,14 +106,14 @@ class ProtocolCollector(Collector):
     def step_begins(self, step: Step) -> None:
         state = self._state(step.optimizer)
         if none_has_gradient(state.probes):
-            state.probes = choose_probes(step.optimizer)
+            state.probes = choose_witnesses(step.optimizer)
         if not step.closure:
             self._judge(step, state)
 
     def step_ends(self, step: Step) -> None:
         state = self._state(step.optimizer)
         if not state.probes:
-            state.probes = choose_probes(step.optimizer)
+            state.probes = choose_witnesses(step.optimizer)
         if step.closure:
             self._judge(step, state)
         facts = self.history.optimizers[step.name]

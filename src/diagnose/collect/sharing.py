@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from diagnose.collect._collector import Collector, Shared, Step
 from diagnose.collect.callsite import call_site
-from diagnose.collect.witnesses import Probes, gradients_remain
+from diagnose.collect.witnesses import Witnesses, gradients_remain
 
 
 @dataclass
@@ -23,7 +23,7 @@ class _Used:
         gradient: the gradient that the latest step of the first one used, None if cleared since.
     """
 
-    probes: Probes
+    probes: Witnesses
     shares: int
     name: str
     gradient: weakref.ref[Tensor] | None = None

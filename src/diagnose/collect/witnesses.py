@@ -20,23 +20,23 @@ from diagnose.collect.reading import Unseen, flat_window, readable
 _PROBE_ELEMENTS: Final = 4096
 _WINDOW: Final = 64
 
-Probes: TypeAlias = list[weakref.ref[Tensor]]
+Witnesses: TypeAlias = list[weakref.ref[Tensor]]
 # Identity and version of a gradient; None where there is none.
 Key: TypeAlias = tuple[int, int] | None
 
 
-def choose_probes(optimizer: Optimizer) -> Probes:
+def choose_witnesses(optimizer: Optimizer) -> Witnesses:
     """The first and the last of the parameters that have a gradient."""
     holders = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     return [weakref.ref(p) for p in (holders if len(holders) < 2 else (holders[0], holders[-1]))]
 
 
-def none_has_gradient(probes: Probes) -> bool:
+def none_has_gradient(probes: Witnesses) -> bool:
     """Whether there are no probes, or none with a gradient: time to choose them anew."""
     return all(p() is None or p().grad is None for p in probes)  # type: ignore[union-attr]
 
 
-def keys_of(probes: Probes) -> list[Key]:
+def keys_of(probes: Witnesses) -> list[Key]:
     """What tells one state of the probes' gradients from another."""
     keys: list[Key] = []
     for reference in probes:
@@ -46,7 +46,7 @@ def keys_of(probes: Probes) -> list[Key]:
     return keys
 
 
-def gradients_remain(probes: Probes) -> bool:
+def gradients_remain(probes: Witnesses) -> bool:
     """Whether a probe has a gradient that is not zero. Looks at values: for rare moments only."""
     with Unseen():
         for reference in probes:
@@ -60,13 +60,13 @@ def gradients_remain(probes: Probes) -> bool:
     return False
 
 
-def weights_of(probes: Probes) -> list[Tensor]:
+def weights_of(probes: Witnesses) -> list[Tensor]:
     """Copies of a small window of each probe."""
     with Unseen():
         return _windows([parameter for reference in probes if (parameter := reference()) is not None])
 
 
-def gradients_of(probes: Probes) -> list[Tensor]:
+def gradients_of(probes: Witnesses) -> list[Tensor]:
     """Copies of a small window of each probe's gradient."""
     with Unseen():
         parameters = [parameter for reference in probes if (parameter := reference()) is not None]
