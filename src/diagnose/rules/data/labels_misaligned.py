@@ -9,7 +9,10 @@ from diagnose.history import History
 from diagnose.rules._base import rule
 
 
-@rule("labels-misaligned", explains=("loss-not-decreasing", "loss-diverging", "update-too-small"))
+_SYMPTOMS = ("loss-not-decreasing", "underfitting", "overfitting", "constant-output", "class-imbalance-collapse")
+
+
+@rule("labels-misaligned", explains=_SYMPTOMS)
 def labels_misaligned(
     history: History,
     *,
