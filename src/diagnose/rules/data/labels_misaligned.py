@@ -8,7 +8,6 @@ from diagnose.findings import Finding, Location, Severity
 from diagnose.history import History
 from diagnose.rules._base import rule
 
-
 _SYMPTOMS = ("loss-not-decreasing", "underfitting", "overfitting", "constant-output", "class-imbalance-collapse")
 
 
