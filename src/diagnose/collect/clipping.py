@@ -32,14 +32,14 @@ class _State:
 
     Attributes:
         followed: whether all that happened since its last step has been seen.
-        known: keys of the probes' gradients when last used or cleared; only identities once they were clipped.
+        known: keys of the witnesses' gradients when last used or cleared; only identities once they were clipped.
         begun: keys before the running backward.
         fresh: whether a backward has brought gradients since its last step, and nobody cleared them.
         cleared: whether they have been cleared since its last step.
         clip: the latest clipping of fresh gradients since its last step; idle: the latest of others.
     """
 
-    probes: Witnesses = field(default_factory=list)
+    witnesses: Witnesses = field(default_factory=list)
     followed: bool = False
     known: list[Key] = field(default_factory=list)
     begun: list[Key] = field(default_factory=list)
@@ -50,7 +50,7 @@ class _State:
 
     def used(self) -> None:
         """A step has used the gradients."""
-        self.known, self.fresh, self.cleared, self.followed = keys_of(self.probes), False, False, True
+        self.known, self.fresh, self.cleared, self.followed = keys_of(self.witnesses), False, False, True
         self.clip = self.idle = None
 
 
@@ -76,25 +76,25 @@ class ClippingCollector(Collector):
 
     def backward_begins(self, loss: Loss | None) -> None:
         for state in self._states.values():
-            state.begun = keys_of(state.probes)
+            state.begun = keys_of(state.witnesses)
 
     def backward_ends(self) -> None:
         for state in self._states.values():
-            if keys_of(state.probes) != state.begun:
+            if keys_of(state.witnesses) != state.begun:
                 state.fresh = True
 
     def gradients_cleared(self, owner: Optimizer | nn.Module) -> None:
         for optimizer, state in self._states.items():
-            if owner is optimizer or not gradients_remain(state.probes):
-                state.known, state.fresh, state.cleared, state.clip = keys_of(state.probes), False, True, None
+            if owner is optimizer or not gradients_remain(state.witnesses):
+                state.known, state.fresh, state.cleared, state.clip = keys_of(state.witnesses), False, True, None
 
     def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
         self._clip(parameters, limit, exceeded=norm is None or norm > limit)
 
     def gradients_clamped(self, gradients: Sequence[Tensor], limit: float) -> None:
         clamped = set(map(id, gradients))
-        probes = [p() for state in self._states.values() for p in state.probes]
-        held = [p for p in probes if p is not None and p.grad is not None and id(p.grad) in clamped]
+        witnesses = [p() for state in self._states.values() for p in state.witnesses]
+        held = [p for p in witnesses if p is not None and p.grad is not None and id(p.grad) in clamped]
         self._clip(held, limit, exceeded=True)
 
     def gradients_unscaled(self, optimizer: Optimizer, scale: float) -> None:
@@ -104,8 +104,8 @@ class ClippingCollector(Collector):
 
     def step_begins(self, step: Step) -> None:
         state = self._states.setdefault(step.optimizer, _State())
-        if none_has_gradient(state.probes):
-            state.probes = choose_witnesses(step.optimizer)
+        if none_has_gradient(state.witnesses):
+            state.witnesses = choose_witnesses(step.optimizer)
         if not state.followed or step.closure:
             return
         scale = getattr(step.optimizer, "grad_scale", None)  # of a fused optimizer that divides by itself
@@ -135,10 +135,10 @@ class ClippingCollector(Collector):
         clipped = set(map(id, parameters))
         site = None
         for state in self._states.values():
-            if not any(id(probe()) in clipped for probe in state.probes):
+            if not any(id(witness()) in clipped for witness in state.witnesses):
                 continue
             site = site or call_site()
-            keys = keys_of(state.probes)
+            keys = keys_of(state.witnesses)
             if state.fresh or _identities(keys) != _identities(state.known):
                 state.clip = _Clip(site, limit, False, exceeded)
                 continue

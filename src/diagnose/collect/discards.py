@@ -64,14 +64,14 @@ class _State:
 
     Attributes:
         followed: whether all that happened since its last step has been seen.
-        begun, after: keys of the probes' gradients before and after the latest backward.
+        begun, after: keys of the witnesses' gradients before and after the latest backward.
         pending: the passes that are in its gradients.
         discarded: passes that were cleared unused since its last step, each with the line that cleared.
-        weights: windows of its probes as the first pending pass found them.
+        weights: windows of its witnesses as the first pending pass found them.
         gradients: windows of their gradients as the latest pass left them.
     """
 
-    probes: Witnesses = field(default_factory=list)
+    witnesses: Witnesses = field(default_factory=list)
     followed: bool = False
     begun: list[Key] = field(default_factory=list)
     after: list[Key] = field(default_factory=list)
@@ -118,22 +118,22 @@ class DiscardCollector(Collector):
             line.walks += 1
             line.reaches_inputs |= self._reaches_inputs(loss.tensor)
         for optimizer, state in self._states.items():
-            state.begun = keys_of(state.probes)
-            if state.pending and state.begun != state.after and not gradients_remain(state.probes):
+            state.begun = keys_of(state.witnesses)
+            if state.pending and state.begun != state.after and not gradients_remain(state.witnesses):
                 self._cleared(state, None, id(optimizer))  # by hand
 
     def backward_ends(self) -> None:
         if self._pass is None:
             return
         for optimizer, state in self._states.items():
-            if not state.probes:  # no step has ever found a gradient
-                state.probes = choose_witnesses(optimizer)
-            state.after = keys_of(state.probes)
+            if not state.witnesses:  # no step has ever found a gradient
+                state.witnesses = choose_witnesses(optimizer)
+            state.after = keys_of(state.witnesses)
             if state.after == state.begun or len(state.pending) >= _PASSES_MAX:
                 continue
             if not state.pending:
-                state.weights = weights_of(state.probes)
-            state.gradients = gradients_of(state.probes)
+                state.weights = weights_of(state.witnesses)
+            state.gradients = gradients_of(state.witnesses)
             state.pending.append(self._pass)
             self._pass.holders.add(id(optimizer))
         self._pass = None
@@ -141,13 +141,13 @@ class DiscardCollector(Collector):
     def gradients_cleared(self, owner: Optimizer | nn.Module) -> None:
         site = None
         for optimizer, state in self._states.items():
-            if state.pending and (owner is optimizer or not gradients_remain(state.probes)):
+            if state.pending and (owner is optimizer or not gradients_remain(state.witnesses)):
                 site = site or call_site()
                 self._cleared(state, site, id(optimizer))
 
     def gradients_clamped(self, gradients: Sequence[Tensor], limit: float) -> None:
         for state in self._states.values():
-            now = gradients_of(state.probes)  # perhaps scaled since
+            now = gradients_of(state.witnesses)  # perhaps scaled since
             if same_direction(state.gradients, now):
                 state.gradients = [window.clamp(-limit, limit) for window in now]
 
@@ -158,8 +158,8 @@ class DiscardCollector(Collector):
 
     def step_begins(self, step: Step) -> None:
         state = self._states.setdefault(step.optimizer, _State())
-        if none_has_gradient(state.probes):
-            state.probes = choose_witnesses(step.optimizer)
+        if none_has_gradient(state.witnesses):
+            state.witnesses = choose_witnesses(step.optimizer)
         if state.followed and state.discarded and not step.closure:
             self._judge(step, state)
 
@@ -172,7 +172,7 @@ class DiscardCollector(Collector):
 
     def _cleared(self, state: _State, site: CallSite | None, optimizer: int) -> None:
         passes, state.pending = state.pending, []
-        if not same_values(state.weights, weights_of(state.probes)):
+        if not same_values(state.weights, weights_of(state.witnesses)):
             for one in passes:
                 one.used = True
         for one in passes:
@@ -184,7 +184,7 @@ class DiscardCollector(Collector):
         used, lost = len(state.pending), len(state.discarded)
         if lost < used or not all(self._is_plain(one) for one, _ in state.discarded):
             return
-        if used and not same_direction(state.gradients, gradients_of(state.probes)):
+        if used and not same_direction(state.gradients, gradients_of(state.witnesses)):
             return
         thrown, cleared = state.discarded[-1]
         self.history.note(

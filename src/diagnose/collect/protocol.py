@@ -23,7 +23,7 @@ class _State:
     Attributes:
         used: whether its current gradients were used by a step and not cleared since.
         followed: whether all that happened to them since its last step has been seen.
-        keys: keys of the probes' gradients when they were last used or cleared.
+        keys: keys of the witnesses' gradients when they were last used or cleared.
         backwards: backward passes since its last step that changed its gradients.
         clipped: whether its gradients were clipped since its last step.
         begun: keys before the running backward.
@@ -32,7 +32,7 @@ class _State:
     used: bool = False
     followed: bool = True
     keys: list[Key] = field(default_factory=list)
-    probes: Witnesses = field(default_factory=list)
+    witnesses: Witnesses = field(default_factory=list)
     backwards: int = 0
     clipped: bool = False
     begun: list[Key] = field(default_factory=list)
@@ -55,7 +55,7 @@ class ProtocolCollector(Collector):
         for optimizer, state in self._states.items():
             if optimizer is stepped:
                 state.backwards, state.clipped = 0, False
-                state.keys = keys_of(state.probes)
+                state.keys = keys_of(state.witnesses)
                 state.used = any(key is not None for key in state.keys)
                 state.followed = True
             elif not follows:  # what happened to it since its last step was not seen
@@ -63,21 +63,21 @@ class ProtocolCollector(Collector):
 
     def backward_begins(self, loss: Loss | None) -> None:
         for state in self._states.values():
-            if state.used and not gradients_remain(state.probes):
+            if state.used and not gradients_remain(state.witnesses):
                 state.used = False
-                state.keys = keys_of(state.probes)
-            state.begun = keys_of(state.probes)
+                state.keys = keys_of(state.witnesses)
+            state.begun = keys_of(state.witnesses)
 
     def backward_ends(self) -> None:
         for state in self._states.values():
-            if not state.probes or keys_of(state.probes) != state.begun:
+            if not state.witnesses or keys_of(state.witnesses) != state.begun:
                 state.backwards += 1
 
     def gradients_cleared(self, owner: Optimizer | nn.Module) -> None:
         for optimizer, state in self._states.items():
-            if owner is optimizer or (isinstance(owner, nn.Module) and not gradients_remain(state.probes)):
+            if owner is optimizer or (isinstance(owner, nn.Module) and not gradients_remain(state.witnesses)):
                 state.used, state.backwards = False, 0
-                state.keys = keys_of(state.probes)
+                state.keys = keys_of(state.witnesses)
 
     def gradients_clipped(self, parameters: Sequence[Tensor], limit: float, norm: float | None) -> None:
         first = parameters[0] if parameters else None
@@ -87,7 +87,7 @@ class ProtocolCollector(Collector):
             state = self._state(optimizer)
             state.clipped = True
             # Clipping rewrites gradients in place; that makes no new gradient.
-            state.keys = state.keys if state.backwards else keys_of(state.probes)
+            state.keys = state.keys if state.backwards else keys_of(state.witnesses)
             if norm is not None:
                 number = self.shared.step_of.get(name, 0) + 1
                 self.history.record("grad_norm_before_clip", number, {name: norm}, clock=name)
@@ -105,15 +105,15 @@ class ProtocolCollector(Collector):
 
     def step_begins(self, step: Step) -> None:
         state = self._state(step.optimizer)
-        if none_has_gradient(state.probes):
-            state.probes = choose_witnesses(step.optimizer)
+        if none_has_gradient(state.witnesses):
+            state.witnesses = choose_witnesses(step.optimizer)
         if not step.closure:
             self._judge(step, state)
 
     def step_ends(self, step: Step) -> None:
         state = self._state(step.optimizer)
-        if not state.probes:
-            state.probes = choose_witnesses(step.optimizer)
+        if not state.witnesses:
+            state.witnesses = choose_witnesses(step.optimizer)
         if step.closure:
             self._judge(step, state)
         facts = self.history.optimizers[step.name]
@@ -128,13 +128,13 @@ class ProtocolCollector(Collector):
         if not state.followed:
             return
         self.history.optimizers[step.name].followed += 1
-        keys = keys_of(state.probes)
+        keys = keys_of(state.witnesses)
         # At the first step, backward may have run before we were there.
         new = state.backwards > 0 or keys != state.keys or step.number == 1
         fresh = new and any(key is not None for key in keys)
         if not fresh:
             self.history.note("no-new-gradient", step.number, step.name)
-        elif state.used and state.backwards and gradients_remain(state.probes):
+        elif state.used and state.backwards and gradients_remain(state.witnesses):
             self.history.note("stale-gradients", step.number, step.name)
 
     def _learning_rates(self, step: Step) -> None:

@@ -19,11 +19,11 @@ class _Used:
     """What one optimizer has used of the parameters that it shares with another.
 
     Attributes:
-        probes: one shared parameter; shares: how many there are; name: its name.
+        witnesses: one shared parameter; shares: how many there are; name: its name.
         gradient: the gradient that the latest step of the first one used, None if cleared since.
     """
 
-    probes: Witnesses
+    witnesses: Witnesses
     shares: int
     name: str
     gradient: weakref.ref[Tensor] | None = None
@@ -62,7 +62,7 @@ class SharingCollector(Collector):
     def gradients_cleared(self, owner: Optimizer | nn.Module) -> None:
         for state in self._states.values():
             for used in state.others.values():
-                if used.gradient is not None and not gradients_remain(used.probes):
+                if used.gradient is not None and not gradients_remain(used.witnesses):
                     used.gradient = None
 
     def step_begins(self, step: Step) -> None:
@@ -115,7 +115,7 @@ class SharingCollector(Collector):
 
 def _remember(state: _State) -> None:
     for used in state.others.values():
-        parameter = used.probes[0]()
+        parameter = used.witnesses[0]()
         gradient = parameter.grad if parameter is not None else None
         used.gradient = weakref.ref(gradient) if gradient is not None else None
 
@@ -128,7 +128,10 @@ def _forget(state: _State) -> None:
 def _is_there(used: _Used) -> bool:
     """Whether the gradient is that tensor still, and not zeroed by hand."""
     gradient = used.gradient() if used.gradient is not None else None
-    parameter = used.probes[0]()
+    parameter = used.witnesses[0]()
     return (
-        gradient is not None and parameter is not None and parameter.grad is gradient and gradients_remain(used.probes)
+        gradient is not None
+        and parameter is not None
+        and parameter.grad is gradient
+        and gradients_remain(used.witnesses)
     )

@@ -1,6 +1,6 @@
 """What has happened to an optimizer's gradients, told by a few of them.
 
-What counts is what happens to the gradients themselves, not which function was called: a few probe parameters
+What counts is what happens to the gradients themselves, not which function was called: a few parameters, its witnesses,
 per optimizer are followed by the identity and the version counter of their `.grad`. So `zero_grad`,
 `p.grad = None`, `p.grad.zero_()` and gradients written by hand are all understood.
 """
@@ -31,25 +31,25 @@ def choose_witnesses(optimizer: Optimizer) -> Witnesses:
     return [weakref.ref(p) for p in (holders if len(holders) < 2 else (holders[0], holders[-1]))]
 
 
-def none_has_gradient(probes: Witnesses) -> bool:
-    """Whether there are no probes, or none with a gradient: time to choose them anew."""
-    return all(p() is None or p().grad is None for p in probes)  # type: ignore[union-attr]
+def none_has_gradient(witnesses: Witnesses) -> bool:
+    """Whether there are no witnesses, or none with a gradient: time to choose them anew."""
+    return all(p() is None or p().grad is None for p in witnesses)  # type: ignore[union-attr]
 
 
-def keys_of(probes: Witnesses) -> list[Key]:
-    """What tells one state of the probes' gradients from another."""
+def keys_of(witnesses: Witnesses) -> list[Key]:
+    """What tells one state of the witnesses' gradients from another."""
     keys: list[Key] = []
-    for reference in probes:
+    for reference in witnesses:
         parameter = reference()
         gradient = parameter.grad if parameter is not None else None
         keys.append(None if gradient is None else (id(gradient), gradient._version))
     return keys
 
 
-def gradients_remain(probes: Witnesses) -> bool:
-    """Whether a probe has a gradient that is not zero. Looks at values: for rare moments only."""
+def gradients_remain(witnesses: Witnesses) -> bool:
+    """Whether a witness has a gradient that is not zero. Looks at values: for rare moments only."""
     with Unseen():
-        for reference in probes:
+        for reference in witnesses:
             parameter = reference()
             gradient = parameter.grad if parameter is not None else None
             if gradient is None:
@@ -60,16 +60,16 @@ def gradients_remain(probes: Witnesses) -> bool:
     return False
 
 
-def weights_of(probes: Witnesses) -> list[Tensor]:
-    """Copies of a small window of each probe."""
+def weights_of(witnesses: Witnesses) -> list[Tensor]:
+    """Copies of a small window of each witness."""
     with Unseen():
-        return _windows([parameter for reference in probes if (parameter := reference()) is not None])
+        return _windows([parameter for reference in witnesses if (parameter := reference()) is not None])
 
 
-def gradients_of(probes: Witnesses) -> list[Tensor]:
-    """Copies of a small window of each probe's gradient."""
+def gradients_of(witnesses: Witnesses) -> list[Tensor]:
+    """Copies of a small window of each witness's gradient."""
     with Unseen():
-        parameters = [parameter for reference in probes if (parameter := reference()) is not None]
+        parameters = [parameter for reference in witnesses if (parameter := reference()) is not None]
         return _windows([p.grad for p in parameters if p.grad is not None])
 
 

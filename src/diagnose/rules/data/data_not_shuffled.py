@@ -11,7 +11,13 @@ from diagnose.history import Floats, History, Ints, LabelFacts
 from diagnose.rules._base import rule
 from diagnose.stats import composition
 
-_SYMPTOMS = ("loss-not-decreasing", "loss-diverging")
+_SYMPTOMS = (
+    "loss-not-decreasing",
+    "loss-diverging",
+    "underfitting",
+    "constant-output",
+    "class-imbalance-collapse",
+)
 
 
 @rule("data-not-shuffled", explains=_SYMPTOMS)

@@ -9,15 +9,7 @@ from diagnose.history import History, InputFacts
 from diagnose.rules._base import rule
 from diagnose.rules.data._success import left_to_learn
 
-_SYMPTOMS = (
-    "loss-not-decreasing",
-    "loss-diverging",
-    "exploding-gradient",
-    "saturated-units",
-    "dead-units",
-    "update-too-large",
-    "update-too-small",
-)
+_SYMPTOMS = ("loss-not-decreasing", "loss-diverging", "loss-at-init", "underfitting", "constant-output")
 
 
 @rule("input-not-normalized", explains=_SYMPTOMS)
