@@ -1,7 +1,7 @@
 """What has happened to an optimizer's gradients, told by a few of them.
 
-What counts is what happens to the gradients themselves, not which function was called: a few parameters, its witnesses,
-per optimizer are followed by the identity and the version counter of their `.grad`. So `zero_grad`,
+What counts is what happens to the gradients themselves, not which function was called: a few parameters of each
+optimizer, its witnesses, are followed by the identity and the version counter of their `.grad`. So `zero_grad`,
 `p.grad = None`, `p.grad.zero_()` and gradients written by hand are all understood.
 """
 

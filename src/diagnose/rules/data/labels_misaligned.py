@@ -11,15 +11,8 @@ from diagnose.rules.data._success import class_entropy, left_to_learn
 
 _SYMPTOMS = ("loss-not-decreasing", "underfitting", "overfitting", "constant-output", "class-imbalance-collapse")
 
-<<<<<<< HEAD
-@rule(
-    "labels-misaligned",
-    explains=("loss-not-decreasing", "loss-diverging", "update-too-small", "overfitting", "underfitting"),
-)
-=======
 
 @rule("labels-misaligned", explains=_SYMPTOMS)
->>>>>>> data
 def labels_misaligned(
     history: History,
     *,
