@@ -273,6 +273,10 @@ def test_samples_hold_whole_rows_of_the_tensor(shape: list[int], data: st.DataOb
     assert tensor.reshape(-1)[0] == 0
 
 
+def test_a_single_number_is_one_row_of_one_unit() -> None:
+    assert sample_rows(torch.tensor(3.0), -1, turn=5).tolist() == [[3.0]]
+
+
 @settings(max_examples=40)
 @given(size=st.integers(1, 300), elements=st.integers(1, 64))
 def test_windows_walk_through_the_whole_tensor(size: int, elements: int) -> None:

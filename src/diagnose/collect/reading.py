@@ -80,8 +80,8 @@ def sample_rows(tensor: Tensor, unit_dim: int, *, turn: int, elements: int = SAM
     Returns:
         The copy, on the tensor's device. Where R is all rows, it is exact.
     """
-    if tensor.dim() == 1:
-        units_last = tensor.detach()[None]
+    if tensor.dim() < 2:
+        units_last = tensor.detach().reshape(1, -1)
     elif unit_dim in (-1, tensor.dim() - 1):
         units_last = tensor.detach()
     else:

@@ -108,6 +108,11 @@ def test_a_density_that_becomes_sharp() -> None:
     assert not said(run(noisy(-20 * (1 - np.exp(-STEPS / 60)), 0.02) - 0.1), CODE)
 
 
+def test_a_density_that_began_near_zero() -> None:
+    assert not said(run(np.linspace(-0.2, -27.0, 400)), CODE)
+    assert said(run(np.linspace(-0.2, -270.0, 400)), CODE)
+
+
 def test_a_gan() -> None:
     history = run(noisy(0.7 * np.exp(0.01 * STEPS), 0.02), optimizer="generator")
     other = {"critic.weight": Parameter()}
