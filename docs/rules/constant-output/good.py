@@ -14,9 +14,8 @@ class Network(nn.Module):
         self.output = nn.Linear(64, 1)
 
     def forward(self, numbers):
-        hidden = torch.tanh(self.hidden(numbers))
-        hidden = hidden - hidden.mean(dim=1, keepdim=True)
-        return self.output(hidden)
+        numbers = numbers - numbers.mean(dim=1, keepdim=True)
+        return self.output(torch.tanh(self.hidden(numbers)))
 
 
 model = Network()

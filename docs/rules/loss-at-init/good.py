@@ -6,7 +6,7 @@ torch.manual_seed(0)
 true = torch.randn(20, 10)
 model = nn.Sequential(nn.Linear(20, 64), nn.Tanh(), nn.Linear(64, 10))
 nn.init.normal_(model[2].weight, std=0.05)
-optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 for step in range(300):
     inputs = torch.randn(64, 20)
     labels = (inputs @ true).argmax(dim=1)

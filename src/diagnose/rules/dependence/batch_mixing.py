@@ -9,7 +9,7 @@ from diagnose.history import History
 from diagnose.rules._base import rule
 
 
-@rule("batch-mixing", explains=("loss-not-decreasing", "loss-diverging"))
+@rule("batch-mixing", explains=("loss-not-decreasing", "loss-diverging", "constant-output"))
 def batch_mixing(history: History, *, share: float = 0.0) -> Iterator[Finding]:
     """The output for one example depends on the other examples of its batch.
 
