@@ -3,15 +3,19 @@ import torch.nn.functional as F
 from torch import nn
 
 torch.manual_seed(0)
+tone = torch.randn(50)
 
-inputs = torch.randn(20_000, 10)
-labels = (inputs @ torch.randn(10) + 0.5 * torch.randn(20_000) > 0).long()
-model = nn.Sequential(nn.Linear(10, 32), nn.Tanh(), nn.Linear(32, 2))
-optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+
+def texts(count):
+    """Texts of eight words out of fifty, and whether their words add up to a friendly tone."""
+    words = torch.randint(50, (count, 8))
+    return words, (tone[words].sum(1) > 0).long()
+
+
+model = nn.Sequential(nn.EmbeddingBag(50, 16), nn.Linear(16, 2))
+optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
 for step in range(300):
-    rows = torch.randint(20_000, (64,))
-    x = inputs[rows]
-    y = labels[rows]
+    x, y = texts(64)
     loss = F.cross_entropy(model(x), y)
     optimizer.zero_grad()
     loss.backward()

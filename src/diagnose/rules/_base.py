@@ -12,7 +12,8 @@ What explains what. A finding that merely follows from another is shown under th
   (`update-too-large`, `exploding-gradient`, `dead-units`, `saturated-units`, `nan-or-inf` in one run that blew
   up): each is a fact with its own place and remedy, and which came first is for the reader to see from the steps.
 - Exceptions, where it is beyond doubt: gradients that pile up explain updates and gradients that are too large;
-  without backward, nothing is updated; below dead or saturated units, gradients vanish, and so they do after
+  inputs that are too large explain updates, gradients and activations that are too large, for all of them grow with the
+  inputs; without backward, nothing is updated; below dead or saturated units, gradients vanish, and so they do after
   updates that threw the units there; a loss that had been climbing before has made the updates large.
 
 A cause cannot have begun after its symptom. Only what is said of the run as a whole (`overall`) has no beginning.

@@ -9,7 +9,11 @@ from diagnose.history import History, InputFacts
 from diagnose.rules._base import rule
 from diagnose.rules.data._success import left_to_learn
 
-_SYMPTOMS = ("loss-not-decreasing", "loss-diverging", "loss-at-init", "underfitting", "constant-output")
+# The gradient of the first layer grows with its inputs, so updates and activations that are too large follow from them.
+_SYMPTOMS = (
+    "loss-not-decreasing", "loss-diverging", "loss-at-init", "underfitting", "constant-output",
+    "update-too-large", "exploding-gradient", "dead-units", "saturated-units",
+)  # fmt: skip
 
 
 @rule("input-not-normalized", explains=_SYMPTOMS)

@@ -57,8 +57,10 @@ def labels_misaligned(
     Hart, "Nearest neighbor pattern classification", 1967: with enough data the nearest neighbour errs at most twice as
     often as can be helped. 2 deviations are what chance alone exceeds once in 40 times; 6 allow for seven tries.
     """
-    yield from _strangers(history, min_rows, followed, moved, unlearned)
-    yield from _shuffled_anew(history, kept, at_least, twins)
+    # What says most comes first: how labels are moved, that they change, that nothing connects them.
+    found = list(_strangers(history, min_rows, followed, moved, unlearned))
+    certain = [finding for finding in found if finding.severity is Severity.ERROR]
+    yield from certain or list(_shuffled_anew(history, kept, at_least, twins)) or found
 
 
 def _shuffled_anew(history: History, kept: float, at_least: int, twins: float) -> Iterator[Finding]:
