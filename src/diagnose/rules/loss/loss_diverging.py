@@ -23,7 +23,6 @@ def loss_diverging(
     factor_alone: float = 10.0,
     factor_sure: float = 1e4,
     factor_down: float = 100.0,
-    nats: float = 1.0,
     smooth: float = 0.1,
     gamble: float = 0.5,
     large_update: float = 0.1,
@@ -42,7 +41,7 @@ def loss_diverging(
     - or ends `factor_alone` = 10 times above its start and rises to the end without slowing down, with
       noise below `smooth` = 10 % of its level (`factor_sure` = 10,000 times with noise below `gamble` =
       50 %);
-    - or is negative, fell by `factor_down` = 100 times its start (of at least `nats` = 1), and falls in the same way.
+    - or is negative, fell by `factor_down` = 100 times its start, and falls in the same way.
     ## Why it matters
     Training makes the model worse. What has been learned is lost, and the next thing to come is NaN.
     ## How to fix
@@ -84,22 +83,13 @@ def loss_diverging(
                 limit = factor_alone
             elif rise >= factor_sure and apart and steadily < gamble:
                 limit = factor_sure
-            elif course.late < 0 and steadily < gamble and _fall(course, scale, nats) >= factor_down:
-                rise, limit = _fall(course, scale, nats), factor_down
+            elif course.late < 0 and 2 - rise >= factor_down and steadily < gamble:
+                rise, limit = 2 - rise, factor_down
             else:
                 continue
             # Rising before anything large happened means going in the wrong direction.
             climbs = trend(course.values[course.steps <= (jolts[0] if jolted else math.inf)]) > 3
             yield _finding(history, course, rise, limit, jolted=jolted, climbs=climbs)
-
-
-def _fall(course: Course, scale: float, nats: float) -> float:
-    """How far the loss has fallen, as a multiple of its start.
-
-    A negative log-density may begin anywhere, at 0 too, and fall by some tens of nats: that it began near 0 makes that
-    no run-away.
-    """
-    return 1 + (course.start - course.late) / max(scale, nats)
 
 
 def _early_noise(course: Course) -> float:
