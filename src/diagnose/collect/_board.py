@@ -170,24 +170,40 @@ def _wrap_zero_grad(original: Callable[..., Any]) -> Callable[..., Any]:
     return zero_grad
 
 
-def _wrap_train(original: Callable[..., Any]) -> Callable[..., Any]:
-    depth = threading.local()
+class _Recursion(threading.local):
+    inside = False
 
-    def train(self: torch.nn.Module, mode: bool = True) -> Any:
-        # `train` recurses through the children; only the outermost call is news.
-        outermost = not getattr(depth, "inside", False)
-        depth.inside = True
-        try:
-            result = original(self, mode)
-        finally:
-            if outermost:
-                depth.inside = False
-        if outermost and not _silent():
-            for listener in tuple(_listeners):
-                listener.mode_set(self, training=bool(mode))
-        return result
 
-    return train
+def _wrap_recursive(tell: Callable[[Listener, torch.nn.Module, Any], None]) -> Callable[..., Any]:
+    """For a method of modules that goes through their children: only the outermost call is news."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        here = _Recursion()
+
+        def method(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if here.inside:
+                return original(self, *args, **kwargs)
+            here.inside = True
+            try:
+                result = original(self, *args, **kwargs)
+            finally:
+                here.inside = False
+            if not _silent():
+                for listener in tuple(_listeners):
+                    tell(listener, self, result)
+            return result
+
+        return method
+
+    return wrap
+
+
+def _tell_mode(listener: Listener, module: torch.nn.Module, result: Any) -> None:
+    listener.mode_set(module, training=module.training)
+
+
+def _tell_state(listener: Listener, module: torch.nn.Module, state: Any) -> None:
+    listener.state_taken(module, state)
 
 
 def _wrap_enter(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -198,10 +214,7 @@ def _wrap_enter(original: Callable[..., Any]) -> Callable[..., Any]:
             frame = sys._getframe(1)
             if frame.f_code.co_name == "decorate_context" and frame.f_back is not None:
                 frame = frame.f_back  # `@torch.no_grad()`: the line that calls the function
-            if is_ours_or_torchs(frame.f_code):
-                return result
-            for listener in tuple(_listeners):
-                listener.gradients_off((code_id(frame.f_code), frame.f_lineno))
+            _tell_gradients_off(frame)
         return result
 
     return enter
@@ -209,36 +222,18 @@ def _wrap_enter(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _wrap_enter_if_off(original: Callable[..., Any]) -> Callable[..., Any]:
     def enter(self: Any) -> Any:
-        if self.mode or _silent():
-            return original(self)
-        frame = sys._getframe(1)  # `with torch.set_grad_enabled(training):`
         result = original(self)
-        if not is_ours_or_torchs(frame.f_code):
-            for listener in tuple(_listeners):
-                listener.gradients_off((code_id(frame.f_code), frame.f_lineno))
+        if not self.mode and not _silent():
+            _tell_gradients_off(sys._getframe(1))  # `with torch.set_grad_enabled(training):`
         return result
 
     return enter
 
 
-def _wrap_state_dict(original: Callable[..., Any]) -> Callable[..., Any]:
-    depth = threading.local()
-
-    def state_dict(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-        # As `train`, it goes through the children.
-        outermost = not getattr(depth, "inside", False)
-        depth.inside = True
-        try:
-            state = original(self, *args, **kwargs)
-        finally:
-            if outermost:
-                depth.inside = False
-        if outermost and not _silent():
-            for listener in tuple(_listeners):
-                listener.state_taken(self, state)
-        return state
-
-    return state_dict
+def _tell_gradients_off(frame: FrameType) -> None:
+    if not is_ours_or_torchs(frame.f_code):
+        for listener in tuple(_listeners):
+            listener.gradients_off((code_id(frame.f_code), frame.f_lineno))
 
 
 def _wrap_load_state_dict(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -470,8 +465,8 @@ def _install() -> None:
     _patches.append(_Patch(torch.autograd, "_engine_run_backward", _wrap_engine))
     _patches.append(_Patch(Optimizer, "zero_grad", _wrap_zero_grad))
     _patches.append(_Patch(torch.nn.Module, "zero_grad", _wrap_zero_grad))
-    _patches.append(_Patch(torch.nn.Module, "train", _wrap_train))
-    _patches.append(_Patch(torch.nn.Module, "state_dict", _wrap_state_dict))
+    _patches.append(_Patch(torch.nn.Module, "train", _wrap_recursive(_tell_mode)))
+    _patches.append(_Patch(torch.nn.Module, "state_dict", _wrap_recursive(_tell_state)))
     _patches.append(_Patch(torch.nn.Module, "load_state_dict", _wrap_load_state_dict))
     _patches.append(_Patch(torch, "compile", _wrap_compile))
     _patches.append(_Patch(torch.no_grad, "__enter__", _wrap_enter))

@@ -39,6 +39,7 @@ from torch.utils._device import DeviceContext
 
 from diagnose.collect.callsite import call_site, code_id, user_frame
 from diagnose.collect.reading import undisturbed
+from diagnose.collect.targets import class_labels
 
 # Private, and typed as such.
 _len_torch_function_stack: Callable[[], int] = torch.overrides._len_torch_function_stack  # type: ignore[attr-defined]
@@ -215,6 +216,14 @@ class LossCall:
     training: bool
     file: str | None
     line: int | None
+
+    @functools.cached_property
+    def class_labels(self) -> Tensor | None:
+        """The class of each example, shape (N,), if the target is one class per example; else None.
+
+        Several collectors ask, and it takes looking at values: done once.
+        """
+        return class_labels(self.name, self.input, self.target)
 
 
 class ForwardListener(Protocol):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from torch import Tensor
@@ -11,7 +12,6 @@ from torch import Tensor
 Node: TypeAlias = Any  # torch.autograd.graph.Node; attributes of subclasses are made in C++
 
 _NODES_MAX: Final = 50_000
-_ACCUMULATE: Final = "AccumulateGrad"
 
 
 # Operation -> which of its inputs is a matrix of weights: the data is the other one.
@@ -48,53 +48,42 @@ def leaves_behind(root: Node) -> list[Leaf]:
     return found
 
 
-def nodes_in_order(root: Node) -> list[Node]:
-    """The operations behind `root` in the order in which the forward pass made them; leaves are left out."""
+def _nearest_first(root: Node, stops_at: Callable[[Node], bool] = lambda node: False) -> Iterator[Node]:
+    """The nodes behind `root`, each once, fewest operations away first; of a large graph _NODES_MAX at most.
+
+    Args:
+        stops_at: whether what lies behind a node is left out.
+    """
     seen = {root}
     queue = deque([root])
-    found: list[Node] = []
     while queue and len(seen) < _NODES_MAX:
         node = queue.popleft()
-        if hasattr(node, "variable"):  # a leaf: AccumulateGrad
+        yield node
+        if stops_at(node):
             continue
-        found.append(node)
         for below, _ in node.next_functions:
             if below is not None and below not in seen:
                 seen.add(below)
                 queue.append(below)
-    return sorted(found, key=_sequence_number)
+
+
+def _is_leaf(node: Node) -> bool:
+    return hasattr(node, "variable")  # AccumulateGrad
+
+
+def nodes_in_order(root: Node) -> list[Node]:
+    """The operations behind `root` in the order in which the forward pass made them; leaves are left out."""
+    return sorted((node for node in _nearest_first(root) if not _is_leaf(node)), key=sequence_number)
+
+
+def trainable_leaves(root: Node) -> Iterator[Tensor]:
+    """The leaves to which a backward from `root` adds gradients, each once, nearest first."""
+    return (node.variable for node in _nearest_first(root) if _is_leaf(node) and node.variable is not None)
 
 
 def nearest_leaf(node: Node) -> Tensor | None:
     """The trainable leaf that is fewest operations before `node`: the layer that feeds it."""
-    seen = {node}
-    queue = deque([node])
-    while queue and len(seen) < _NODES_MAX:
-        current = queue.popleft()
-        variable = getattr(current, "variable", None)
-        if variable is not None:
-            return variable  # type: ignore[no-any-return]
-        for below, _ in current.next_functions:
-            if below is not None and below not in seen:
-                seen.add(below)
-                queue.append(below)
-    return None
-
-
-def trainable_leaves(root: Node) -> Iterator[Tensor]:
-    """The leaves to which a backward from `root` adds gradients, each once."""
-    seen = {root}
-    queue = deque([root])
-    while queue and len(seen) < _NODES_MAX:
-        node = queue.popleft()
-        variable = getattr(node, "variable", None)
-        if variable is not None:
-            yield variable
-            continue
-        for below, _ in node.next_functions:
-            if below is not None and below not in seen:
-                seen.add(below)
-                queue.append(below)
+    return next(trainable_leaves(node), None)
 
 
 def saved_tensors(node: Node) -> Iterator[tuple[str, Tensor]]:
@@ -113,10 +102,6 @@ def operation_name(node: Node) -> str:
     """The name that the user wrote, more or less: "log" for LogBackward0."""
     name = str(node.name()).rpartition("::")[2]
     return name.rstrip("0123456789").removesuffix("Backward").lower() or str(node.name())
-
-
-def _sequence_number(node: Node) -> int:
-    return int(node._sequence_nr())
 
 
 _TRANSPARENT: Final = frozenset(
@@ -157,23 +142,10 @@ def operations_behind(node: Node | None, most: int = 4) -> list[Node]:
 
 def loss_part(root: Node, most: int = 64) -> list[Node]:
     """The operations between a loss and the last layers of the model: at most `most`, nearest to the loss first."""
-    seen = {root}
-    queue = deque([root])
-    found: list[Node] = []
-    while queue and len(found) < most:
-        node = queue.popleft()
-        if hasattr(node, "variable"):
-            continue
-        found.append(node)
-        if operation_name(node).startswith(_LAYERS):
-            continue
-        for below, _ in node.next_functions:
-            if below is not None and below not in seen:
-                seen.add(below)
-                queue.append(below)
-    return found
+    walk = _nearest_first(root, stops_at=lambda node: operation_name(node).startswith(_LAYERS))
+    return list(islice((node for node in walk if not _is_leaf(node)), most))
 
 
 def sequence_number(node: Node) -> int:
     """When the operation was made, among those of its thread: identifies it without keeping it alive."""
-    return _sequence_number(node)
+    return int(node._sequence_nr())

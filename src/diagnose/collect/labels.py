@@ -13,15 +13,12 @@ from torch import Tensor
 from diagnose.collect._collector import Collector, Shared, Step
 from diagnose.collect.forward import LossCall, ModelRun
 from diagnose.collect.reading import Unseen
+from diagnose.collect.targets import BY_INDEX
 from diagnose.history import LabelFacts
 
 BATCHES_KEPT: Final = 64
 LABELS_READ: Final = 1024
 LOSSES_KEPT: Final = 16
-_BY_INDEX: Final = frozenset({"cross_entropy", "nll_loss", "multi_margin_loss"})
-_BY_SHARE: Final = frozenset(
-    {"cross_entropy", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss", "kl_div"}
-)
 
 
 class LabelCollector(Collector):
@@ -54,7 +51,7 @@ class LabelCollector(Collector):
     def loss_called(self, call: LossCall) -> None:
         if not call.training or self._carries_state:
             return
-        labels = class_labels(call)
+        labels = call.class_labels
         if labels is None or (self._sizes and len(labels) not in self._sizes):
             return
         key = call.file, call.line
@@ -94,33 +91,10 @@ def _carries_state(run: ModelRun) -> bool:
     return bool(shapes & forms)
 
 
-def class_labels(call: LossCall) -> Tensor | None:
-    """The class of each example, shape (N,), if the target is one class per example; else None.
-
-    Understood are class indices, zeros and ones of a binary target, and one-hot rows.
-    """
-    target = call.target
-    if type(target) is not Tensor or target.layout is not torch.strided or not target.numel() or target.is_meta:
-        return None
-    with Unseen():
-        if not target.is_floating_point():
-            if call.name in _BY_INDEX and target.dim() == 1 and call.input.dim() == 2:
-                return target.detach()
-            return None
-        if call.name not in _BY_SHARE or target.dim() not in (1, 2):
-            return None
-        target = target.detach()
-        if not bool(((target == 0) | (target == 1)).all()):
-            return None
-        if target.dim() == 1 or target.shape[1] == 1:
-            return target.reshape(-1).to(torch.int64) if call.name.startswith("binary") else None
-        return target.argmax(dim=1) if bool((target.sum(dim=1) == 1).all()) else None
-
-
 def known_labels(labels: Tensor, call: LossCall) -> NDArray[np.int64]:
     """The labels on the host, without those that the loss ignores."""
     with Unseen():
         values: NDArray[np.int64] = labels.to("cpu", torch.int64).numpy().copy()
-    if call.name in _BY_INDEX:
+    if call.name in BY_INDEX:
         values = values[values != call.options.get("ignore_index", -100)]
     return values

@@ -12,7 +12,7 @@ import dis
 import functools
 import math
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any, ClassVar, Final, TypeAlias
@@ -26,8 +26,10 @@ from torch.optim import Optimizer
 from diagnose.collect._collector import Collector, Loss, Shared, Step
 from diagnose.collect.callsite import CallSite, call_site, user_frame
 from diagnose.collect.forward import LossCall, ModelRun
+from diagnose.collect.graph import sequence_number
 from diagnose.collect.inventory import unwrapped
-from diagnose.collect.reading import Unseen, to_floats
+from diagnose.collect.nested import tensors_in
+from diagnose.collect.reading import Unseen, accessible, to_floats
 from diagnose.history import ModeFacts
 
 _BATCHES_REMEMBERED: Final = 4
@@ -167,10 +169,10 @@ class ModesCollector(Collector):
         if isinstance(module, nn.Linear | _ConvNd):
             bias = self.inventory.parameter_name(module.bias) if module.bias is not None else None
             if bias is not None and len(self._outputs) < _MODES_KEPT:
-                self._outputs[_number(node)] = bias
+                self._outputs[sequence_number(node)] = bias
         elif isinstance(module, _NormBase) and (module.training or module.running_mean is None):
             for parent in _behind(node, _NORMALIZING, _NORMALIZING_DEPTH):
-                facts = self.history.parameters.get(self._outputs.get(_number(parent), ""))
+                facts = self.history.parameters.get(self._outputs.get(sequence_number(parent), ""))
                 if facts is not None:
                     facts.removed_by = self.inventory.module_name(module) or type(module).__name__
 
@@ -238,16 +240,16 @@ class ModesCollector(Collector):
 
     def _trains(self, root: nn.Module, run: ModelRun) -> None:
         """Remembers what a model was trained on, and whether a loss function is given what it puts out."""
-        given = _first_tensor((run.args, run.kwargs))
+        given = next(tensors_in((run.args, run.kwargs)), None)
         if given is not None:
             with Unseen():
                 batches = self._batches.setdefault(root, [])
                 batches.append(_Batch(given))
                 del batches[:-_BATCHES_REMEMBERED]
-        outputs = list(_tensors(run.output))
+        outputs = list(tensors_in(run.output))
         if len(outputs) == 1 and isinstance(run.output, Tensor) and run.output.grad_fn is not None:
             self._last_root = weakref.ref(root)
-            self._results.append((weakref.ref(root), _number(run.output.grad_fn)))
+            self._results.append((weakref.ref(root), sequence_number(run.output.grad_fn)))
             del self._results[:-_RUNS_REMEMBERED]
         else:
             self._last_root = None
@@ -265,7 +267,7 @@ class ModesCollector(Collector):
         numbers = {number: root for root, number in self._results}
         node = call.input.grad_fn
         for ancestor in (node, *_behind(node, _SHAPING, _SHAPING_DEPTH)):
-            root = numbers.get(_number(ancestor), lambda: None)()
+            root = numbers.get(sequence_number(ancestor), lambda: None)()
             if root is not None:
                 self._feeds_loss.add(root)
                 return
@@ -378,7 +380,7 @@ class ModesCollector(Collector):
         if not pending and next(root.parameters(), None) is None:
             return
         runs = self._runs.get(id(root))
-        given = _first_tensor((run.args, run.kwargs))
+        given = next(tensors_in((run.args, run.kwargs)), None)
         if runs is None or runs.root() is not root:
             runs = self._runs[id(root)] = _Runs(weakref.ref(root), call_site())
         with Unseen():
@@ -539,10 +541,6 @@ def _is_fresh(module: _NormBase) -> Iterator[Tensor]:
         yield ((mean == 0).all() & (variance == 1).all()).to(torch.float32)
 
 
-def _number(node: Any) -> int:
-    return int(node._sequence_nr())
-
-
 def _behind(node: Any, names: tuple[str, ...], depth: int) -> Iterator[Any]:
     """The nodes that `node` was computed from, along first inputs, while only operations of `names` lie between."""
     for _ in range(depth):
@@ -554,32 +552,9 @@ def _behind(node: Any, names: tuple[str, ...], depth: int) -> Iterator[Any]:
         yield node
 
 
-def _tensors(value: Any, depth: int = 3) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif depth:
-        items: Iterable[Any] = ()
-        if isinstance(value, Mapping):
-            items = value.values()
-        elif isinstance(value, list | tuple):
-            items = value
-        for item in items:
-            yield from _tensors(item, depth - 1)
-
-
-def _first_tensor(value: Any) -> Tensor | None:
-    return next(_tensors(value), None)
-
-
 def _window(tensor: Tensor) -> Tensor | None:
     """A copy of a few of its elements, None where reading them would wait for a device or be seen."""
-    if (
-        type(tensor) not in (Tensor, nn.Parameter)
-        or tensor.device.type != "cpu"
-        or tensor.layout is not torch.strided
-        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-        or torch._C._len_torch_dispatch_stack()
-    ):
+    if not accessible(tensor) or tensor.device.type != "cpu":
         return None
     flat = tensor.detach()
     for _ in range(flat.dim() - 1):

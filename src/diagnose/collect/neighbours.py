@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from diagnose.collect._collector import Collector, Shared, Step
 from diagnose.collect.forward import LossCall, ModelRun
-from diagnose.collect.labels import class_labels
 from diagnose.collect.reading import Unseen
 from diagnose.history import NeighbourFacts
 from diagnose.stats.neighbours import agreement, nearest
@@ -36,7 +34,7 @@ class NeighbourCollector(Collector):
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
-        self._inputs: list[tuple[weakref.ref[Tensor], NDArray[np.float64]]] = []
+        self._inputs: list[NDArray[np.float64]] = []  # one for each model that ran, empty if it cannot be compared
         self._rows: dict[str, list[tuple[NDArray[np.float64], NDArray[np.int64]]]] = {}
         self._facts: dict[str, NeighbourFacts] = {}
         self._pending: list[tuple[str | None, int | None, NDArray[np.float64], NDArray[np.int64]]] = []
@@ -52,16 +50,16 @@ class NeighbourCollector(Collector):
         # An image or a row of a table can be compared as it is; sequences, graphs and ids need more than a distance.
         if len(tensors) == 1 and tensors[0].dim() in (2, 4) and tensors[0].is_floating_point():
             with Unseen():
-                self._inputs.append((weakref.ref(tensors[0]), _features(tensors[0])))
+                self._inputs.append(_features(tensors[0]))
         else:
-            self._inputs.append((weakref.ref(run.module), np.zeros((0, 1))))  # type: ignore[arg-type]
+            self._inputs.append(np.zeros((0, 1)))
 
     def loss_called(self, call: LossCall) -> None:
         # With several models it is not known which of them this loss is about.
         if not call.training or len(self._inputs) != 1 or self._is_done() or self._pending:
             return
-        features = self._inputs[0][1]
-        labels = class_labels(call)
+        features = self._inputs[0]
+        labels = call.class_labels
         if labels is None or not len(features) or len(labels[:ROWS_OF_A_BATCH]) != len(features):
             return
         with Unseen():

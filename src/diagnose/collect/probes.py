@@ -15,8 +15,8 @@ import itertools
 import os
 import time
 import weakref
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 import torch
@@ -29,6 +29,7 @@ from torch.overrides import TorchFunctionMode
 from diagnose.collect._collector import Collector, Shared, Step
 from diagnose.collect.callsite import CallSite, call_site
 from diagnose.collect.forward import ActivationCall, LossCall, ModelRun, modes_in_place
+from diagnose.collect.nested import mapped, tensors_in
 from diagnose.collect.reading import Unseen, undisturbed
 from diagnose.collect.unnoticed import run_unnoticed
 from diagnose.history import ProbeFacts
@@ -127,7 +128,7 @@ class ProbeCollector(Collector):
         if not _fits_in_memory(run.module, (run.args, run.kwargs)):
             return self._not_run(name, "a copy of its inputs and buffers would take a tenth of the free memory")
         with Unseen():
-            args, kwargs = _cloned((run.args, dict(run.kwargs)))
+            args, kwargs = mapped((run.args, dict(run.kwargs)), lambda tensor: tensor.detach().clone())
         self._batch = _Batch(weakref.ref(run.module), name, args, kwargs)
 
     def loss_called(self, call: LossCall) -> None:
@@ -194,7 +195,7 @@ class _Probe:
             a.shape != b.shape or not torch.equal(a, b) for a, b in zip(self.outputs, again, strict=True)
         ):
             raise _NotRunError("its outputs differ from one run to the next")
-        self.inputs = [t for t in _tensors((batch.args, batch.kwargs)) if t.dim() and t.numel()]
+        self.inputs = [t for t in tensors_in((batch.args, batch.kwargs)) if t.dim() and t.numel()]
 
     def one_sample(self) -> ProbeFacts:
         examples = self._examples()
@@ -245,10 +246,10 @@ class _Probe:
         output, reason = run_unnoticed(self.module, args, kwargs, watched_by=self.softmaxes, evaluating=True)
         if reason is not None:
             raise _NotRunError(reason)
-        return [t for t in _tensors(output) if t.is_floating_point() and t.numel()]
+        return [t for t in tensors_in(output) if t.is_floating_point() and t.numel()]
 
     def _run_with(self, replaced: Mapping[int, Tensor]) -> list[Tensor]:
-        args, kwargs = _mapped((self.batch.args, self.batch.kwargs), lambda t: replaced.get(id(t), t))
+        args, kwargs = mapped((self.batch.args, self.batch.kwargs), lambda t: replaced.get(id(t), t))
         changed = self._run(args, kwargs)
         if [t.shape for t in changed] != [t.shape for t in self.outputs]:
             raise _NotRunError("its outputs change their shapes")
@@ -364,43 +365,8 @@ def _moved(before: Tensor, after: Tensor, *, dim: int) -> Tensor:
     return (change.amax(1) > tolerance * spread + 1e-12).cpu()
 
 
-# -- nested inputs and outputs -----------------------------------------------------------------------
-
-
-def _tensors(value: Any, depth: int = 4) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif depth:
-        for item in _items(value):
-            yield from _tensors(item, depth - 1)
-
-
-def _items(value: Any) -> Iterator[Any]:
-    if isinstance(value, Mapping):
-        yield from value.values()
-    elif isinstance(value, list | tuple):
-        yield from value
-    elif is_dataclass(value) and not isinstance(value, type):
-        yield from vars(value).values()
-
-
-def _mapped(value: Any, function: Any) -> Any:
-    """`value` with every tensor replaced; other containers than lists, tuples and dicts are passed on."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if type(value) in (list, tuple):
-        return type(value)(_mapped(item, function) for item in value)
-    if type(value) is dict:
-        return {key: _mapped(item, function) for key, item in value.items()}
-    return value
-
-
-def _cloned(value: Any) -> Any:
-    return _mapped(value, lambda tensor: tensor.detach().clone())
-
-
 def _fits_in_memory(module: nn.Module, inputs: Any) -> bool:
-    tensors = [*_tensors(inputs), *module.buffers()]
+    tensors = [*tensors_in(inputs), *module.buffers()]
     needed: dict[torch.device, int] = {}
     for tensor in tensors:
         needed[tensor.device] = needed.get(tensor.device, 0) + tensor.numel() * tensor.element_size()

@@ -43,7 +43,12 @@ class Unseen:
 
 
 def readable(value: object) -> TypeGuard[Tensor]:
-    """Whether `value` is an ordinary floating point tensor whose data may be read here and now.
+    """Whether `value` is an ordinary floating point tensor whose data may be read here and now; see `accessible`."""
+    return accessible(value) and value.is_floating_point()
+
+
+def accessible(value: object) -> TypeGuard[Tensor]:
+    """Whether `value` is an ordinary tensor of any type whose data may be read here and now.
 
     False for fake, functional, vmapped, nested, quantised, sparse, meta or empty ones, for subclasses, and
     while a dispatch mode of the user's (a FLOP counter, say) would see our reading.
@@ -52,7 +57,7 @@ def readable(value: object) -> TypeGuard[Tensor]:
         isinstance(value, Tensor)
         and type(value) in _PLAIN
         and value.layout is torch.strided
-        and value.is_floating_point()
+        and not value.is_quantized
         and value.numel() > 0
         and value.device.type != "meta"
         and not torch._C._functorch.is_functorch_wrapped_tensor(value)

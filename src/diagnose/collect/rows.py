@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from diagnose.collect._collector import Collector, Loss, Shared, Step
 from diagnose.collect.callsite import CallSite, code_id, user_frame
 from diagnose.collect.forward import LossCall, ModelRun
-from diagnose.collect.labels import class_labels, known_labels
-from diagnose.collect.reading import Unseen
+from diagnose.collect.labels import known_labels
+from diagnose.collect.reading import Unseen, accessible
 from diagnose.history import EvaluationRows, PairFacts
 
 ROWS_READ: Final = 8192
@@ -31,7 +31,6 @@ DEPTH: Final = 4
 
 Hashes: TypeAlias = NDArray[np.uint64]
 _Place: TypeAlias = tuple[tuple[int, int], ...]
-_PLAIN: Final = frozenset({Tensor, nn.Parameter})
 _AS_INTEGERS: Final = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -156,7 +155,7 @@ class RowCollector(Collector):
     def loss_called(self, call: LossCall) -> None:
         if not call.training or not self._running:
             return
-        labels = class_labels(call)
+        labels = call.class_labels
         fitting = [b for b in self._running.values() if labels is not None and len(b.hashes) == len(labels)]
         if labels is not None and len(fitting) == 1 and fitting[0].labels is None:
             known = known_labels(labels, call)
@@ -238,20 +237,14 @@ def _rows_of(run: ModelRun) -> Tensor | None:
     """The first tensor that the model was given, if its rows can be read: shape (N, ...)."""
     for value in (*run.args, *run.kwargs.values()):
         if isinstance(value, Tensor):
-            is_plain = (
-                type(value) in _PLAIN
-                and value.layout is torch.strided
+            has_rows = (
+                accessible(value)
                 and value.dim() > 0
-                and value.numel() > 0
-                and value.device.type != "meta"
                 and not value.is_complex()
-                and not value.is_quantized
-                and not torch._C._functorch.is_functorch_wrapped_tensor(value)
-                and torch._C._len_torch_dispatch_stack() == 0
                 and (not value.is_floating_point() or value.element_size() in _AS_INTEGERS)
                 and not value.requires_grad
             )
-            return value if is_plain else None
+            return value if has_rows else None
     return None
 
 
