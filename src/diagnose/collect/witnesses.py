@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from diagnose.collect.reading import Unseen, flat_window, readable
 
-_PROBE_ELEMENTS: Final = 4096
+_ELEMENTS: Final = 4096
 _WINDOW: Final = 64
 
 Witnesses: TypeAlias = list[weakref.ref[Tensor]]
@@ -55,7 +55,7 @@ def gradients_remain(witnesses: Witnesses) -> bool:
             if gradient is None:
                 continue
             values = gradient._values() if gradient.is_sparse else gradient
-            if values.numel() and bool((values.reshape(-1)[:_PROBE_ELEMENTS] != 0).any()):
+            if values.numel() and bool((values.reshape(-1)[:_ELEMENTS] != 0).any()):
                 return True
     return False
 
