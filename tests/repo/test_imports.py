@@ -89,8 +89,8 @@ def test_every_part_imports_only_what_lies_before_it() -> None:
     ("path", "source"),
     [
         ("diagnose/findings.py", "from diagnose.history import History"),
-        ("diagnose/history.py", "import diagnose.findings"),
-        ("diagnose/history.py", "from . import findings"),
+        ("diagnose/history/_facts.py", "import diagnose.findings"),
+        ("diagnose/history/_facts.py", "from .. import findings"),
         ("diagnose/rules/loss/loss_diverging.py", "from diagnose.collect import reading"),
         ("diagnose/rules/loss/loss_diverging.py", "from ...collect import reading"),
         ("diagnose/rules/loss/loss_diverging.py", "def f():\n    from diagnose import collect"),

@@ -109,7 +109,7 @@ class _Sample:
 
 
 class ActivationCollector(Collector):
-    """Records the layer quantities of history.py and LayerFacts."""
+    """Records the layer quantities of history and LayerFacts."""
 
     name: ClassVar[str] = "activations"
 
