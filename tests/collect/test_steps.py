@@ -102,7 +102,7 @@ def test_two_losses_with_clearing_in_between() -> None:
             optimizer.step()
 
     history = observe(loop)
-    assert counts(history) == {"gradients-discarded": STEPS - 2}
+    assert counts(history) == {"gradients-discarded": STEPS - 3}
     assert not any(event.detail["same_line"] for event in history.events("gradients-discarded"))
 
 

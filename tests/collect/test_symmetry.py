@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import diagnose
+from diagnose.collect._collector import THOROUGH_TURNS
 from diagnose.history import History
 
 OPTIMIZERS: list[Callable[..., torch.optim.Optimizer]] = [torch.optim.SGD, torch.optim.Adam]
@@ -50,7 +51,8 @@ def test_constant_layers_stay_alike(optimizer: Callable[..., torch.optim.Optimiz
     history = trained(constant(mlp()), optimizer=optimizer)
     assert set(history.symmetric) == {"0.weight"}  # the two outputs have different targets
     facts = history.symmetric["0.weight"]
-    assert (facts.units, facts.first_step, facts.last_step) == (8, 1, 12)
+    assert (facts.units, facts.first_step) == (8, 1)
+    assert facts.last_step >= THOROUGH_TURNS
     assert not facts.zero
 
 

@@ -51,6 +51,7 @@ class Listener(Protocol):
 
     # Rare, or made by the user at a price beside which ours is small.
     def step_skipped(self, optimizer: Optimizer, *, scale: float) -> None: ...
+    def mode_lifted(self) -> Callable[[], None] | None: ...
     def gradients_cleared(self, owner: Optimizer | torch.nn.Module) -> None: ...
     def gradients_clipped(self, parameters: list[Tensor], *, limit: float, norm: Tensor) -> None: ...
     def gradients_clamped(self, gradients: list[Tensor], *, limit: float) -> None: ...
@@ -161,10 +162,18 @@ def _wrap_engine(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _wrap_zero_grad(original: Callable[..., Any]) -> Callable[..., Any]:
     def zero_grad(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original(self, *args, **kwargs)
-        if _awake and not _silent():
-            for listener in tuple(_listeners):
-                listener.gradients_cleared(self)
+        if not _awake or _silent():
+            return original(self, *args, **kwargs)
+        listeners = tuple(_listeners)
+        # It touches every gradient, and each touch is a call to a function mode.
+        modes = [mode for listener in listeners if (mode := listener.mode_lifted()) is not None]
+        try:
+            result = original(self, *args, **kwargs)
+        finally:
+            for mode in modes:
+                mode()
+        for listener in listeners:
+            listener.gradients_cleared(self)
         return result
 
     return zero_grad

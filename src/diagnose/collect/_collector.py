@@ -16,6 +16,7 @@ from diagnose.history import History
 
 THOROUGH_TURNS: Final = 12
 THOROUGH_EVERY: Final = 4
+_GOLDEN: Final = (5**0.5 - 1) / 2
 PROBE_SECONDS: Final = 2.0
 
 
@@ -59,6 +60,7 @@ class Shared:
     Attributes:
         step_of: for each optimizer name, how many steps it has made.
         thorough_until: the last of the thorough samples in a row, at the start and in a new phase of training.
+        follows: whether the interval before the current sample was sampled, too.
         turn: number of the current sample; rotates windows and bounded samples.
         gradients_are_finite: whether all gradients of the current step were, as far as read.
         layer_scopes: names of the activations seen so far.
@@ -71,6 +73,7 @@ class Shared:
     inventory: Inventory
     step_of: dict[str, int]
     turn: int = 0
+    follows: bool = False
     thorough_until: int = THOROUGH_TURNS
     gradients_are_finite: bool = True
     layer_scopes: dict[CallKey, str] = field(default_factory=dict)
@@ -80,14 +83,25 @@ class Shared:
 
     @property
     def is_thorough(self) -> bool:
-        """Whether this sample takes in what changes slowly, too: the first ones do, then every fourth."""
-        return self.turn <= self.thorough_until or self.turn % THOROUGH_EVERY == 0
+        """Whether this sample takes in what changes slowly, too: the first ones do, then about every fourth.
+
+        The multiples of the golden ratio keep no step with a cycle of the user's (Weyl 1916): of two optimizers that
+        take turns, each gets its share.
+        """
+        return self.turn <= self.thorough_until or self.turn * _GOLDEN % 1.0 < 1 / THOROUGH_EVERY
+
+    @property
+    def reads_data(self) -> bool:
+        """Whether collectors hear this interval that need not hear all of them: see Collector.unhurried."""
+        return not self.follows or self.is_thorough
 
 
 class Collector:
     """Reads one kind of signal. A method that raises has its collector reported and switched off."""
 
     name: ClassVar[str]
+    unhurried: ClassVar[bool] = False
+    """Reads what changes slowly: of sampled intervals in a row, it hears the thorough ones only."""
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared

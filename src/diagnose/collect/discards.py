@@ -67,6 +67,7 @@ class _State:
         begun, after: keys of the witnesses' gradients before and after the latest backward.
         pending: the passes that are in its gradients.
         discarded: passes that were cleared unused since its last step, each with the line that cleared.
+        clears: whether passes of it have ever been cleared unused: only then the windows are kept.
         weights: windows of its witnesses as the first pending pass found them.
         gradients: windows of their gradients as the latest pass left them.
     """
@@ -77,6 +78,7 @@ class _State:
     after: list[Key] = field(default_factory=list)
     pending: list[_Pass] = field(default_factory=list)
     discarded: list[tuple[_Pass, CallSite | None]] = field(default_factory=list)
+    clears: bool = False
     weights: list[Tensor] = field(default_factory=list)
     gradients: list[Tensor] = field(default_factory=list)
 
@@ -131,9 +133,10 @@ class DiscardCollector(Collector):
             state.after = keys_of(state.witnesses)
             if state.after == state.begun or len(state.pending) >= _PASSES_MAX:
                 continue
-            if not state.pending:
-                state.weights = weights_of(state.witnesses)
-            state.gradients = gradients_of(state.witnesses)
+            if state.clears:
+                if not state.pending:
+                    state.weights = weights_of(state.witnesses)
+                state.gradients = gradients_of(state.witnesses)
             state.pending.append(self._pass)
             self._pass.holders.add(id(optimizer))
         self._pass = None
@@ -172,6 +175,9 @@ class DiscardCollector(Collector):
 
     def _cleared(self, state: _State, site: CallSite | None, optimizer: int) -> None:
         passes, state.pending = state.pending, []
+        if not state.clears:  # without windows nothing can be said of these
+            state.clears = True
+            return
         if not same_values(state.weights, weights_of(state.witnesses)):
             for one in passes:
                 one.used = True

@@ -357,6 +357,17 @@ class ForwardTap:
         self._with_mode = False
         _take_out(self._mode)
 
+    def lift(self) -> Callable[[], None] | None:
+        """Takes the function mode away for a moment; the result, if any, puts it back."""
+        if not self._with_mode or self._lifted_by is not None:
+            return None
+        _take_out(self._mode)
+        return self._put_back
+
+    def _put_back(self) -> None:
+        if self._with_mode:
+            _push_below(self._mode)
+
     def _training(self) -> bool:
         return self._shadow or torch.is_grad_enabled()
 
@@ -398,8 +409,7 @@ class ForwardTap:
         try:
             if self._lifted_by is module:
                 self._lifted_by = None
-                if self._with_mode:
-                    _push_below(self._mode)
+                self._put_back()
             if self._elsewhere() or not any(entry is module for entry in self._stack):
                 return
             while self._stack.pop() is not module:  # those above ended in an exception that was caught

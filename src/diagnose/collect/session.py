@@ -173,11 +173,11 @@ class Session:
         self._next_histogram = 1
         self.shared = Shared(self.history, self.inventory, {}, probe_seconds=probe_seconds)
         self.collectors = [collector(self.shared) for collector in collectors]
-        self._handlers = self._find_handlers()
+        self._sampled = False
+        self._find_handlers()
         self._losses = self._find_losses()
         self.tap = ForwardTap(self)
         self.awake = False
-        self._sampled = False
         self._total = 0
         self._wake_at = 1
         self._phases = Phases()
@@ -217,6 +217,8 @@ class Session:
         with self._ours():
             self.tap.remove()
             self._end_evaluation()
+            self._sampled = False
+            self._choose_handlers()
             self._tell("finish")
         self.take_stock()
 
@@ -236,16 +238,14 @@ class Session:
         """Our own time; what fails in it stays in it."""
         return self._own_time
 
-    def _find_handlers(self) -> dict[str, list[tuple[Collector, Callable[..., None]]]]:
-        events = [name for name, value in vars(Collector).items() if callable(value) and name[0] != "_"]
-        return {
-            event: [
-                (collector, getattr(collector, event))
-                for collector in self.collectors
-                if getattr(type(collector), event) is not getattr(Collector, event)
-            ]
-            for event in events
-        }
+    def _find_handlers(self) -> None:
+        """Who hears which event: all collectors, and those that hear every sample in a row."""
+        self._all = _handlers_of(self.collectors)
+        self._hurried = _handlers_of([collector for collector in self.collectors if not collector.unhurried])
+        self._choose_handlers()
+
+    def _choose_handlers(self) -> None:
+        self._handlers = self._all if not self._sampled or self.shared.reads_data else self._hurried
 
     def _find_losses(self) -> LossCollector | None:
         return next((c for c in self.collectors if isinstance(c, LossCollector)), None)
@@ -269,7 +269,7 @@ class Session:
 
     def _switch_off(self, collector: Collector, error: Exception) -> None:
         self.collectors = [other for other in self.collectors if other is not collector]
-        self._handlers = self._find_handlers()
+        self._find_handlers()
         self._losses = self._find_losses()
         self.failed(error, collector.name)
         with contextlib.suppress(Exception):
@@ -298,13 +298,17 @@ class Session:
         self._backwards = 0
         if self._sampled:
             self.shared.turn += 1
+            self.shared.follows = follows
             drawing = self._histogram is not None and self.shared.turn >= self._next_histogram
             self.shared.histogram = self._histogram if drawing else None
             if drawing:
                 self._next_histogram = self.shared.turn + 1 + self.shared.turn // 4
+            self._choose_handlers()
             self._tell("interval_begins", stepped, follows)
             _board.watch_dynamo()
             self.tap.install()
+        else:
+            self._choose_handlers()
         self._wake_or_sleep()
 
     def _wake_or_sleep(self) -> None:
@@ -498,6 +502,9 @@ class Session:
     def step_skipped(self, optimizer: Optimizer, *, scale: float) -> None:
         with self._ours():
             self._tell("step_skipped", optimizer, scale)
+
+    def mode_lifted(self) -> Callable[[], None] | None:
+        return None if self._foreign() else self.tap.lift()
 
     def gradients_cleared(self, owner: Optimizer | nn.Module) -> None:
         if not self._sampled:
@@ -715,6 +722,19 @@ class Session:
     def module_name(self, module: nn.Module) -> str:
         name = self.inventory.module_name(module)
         return type(module).__name__ if name is None else name
+
+
+def _handlers_of(collectors: Sequence[Collector]) -> dict[str, list[tuple[Collector, Callable[..., None]]]]:
+    """For each event, the collectors that listen, and how."""
+    events = [name for name, value in vars(Collector).items() if callable(value) and name[0] != "_"]
+    return {
+        event: [
+            (collector, getattr(collector, event))
+            for collector in collectors
+            if getattr(type(collector), event) is not getattr(Collector, event)
+        ]
+        for event in events
+    }
 
 
 def _caller() -> Place:
