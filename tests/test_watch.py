@@ -75,7 +75,9 @@ def test_it_renders_itself_in_notebooks() -> None:
     train(model, optimizer, clear=False)
     html = watch._repr_html_()
     assert "gradients-not-cleared" in html
+    assert "still running" in html
     watch.stop()
+    assert "still running" not in watch._repr_html_()
     watch.stop()
     assert "40 steps" in repr(watch)
 

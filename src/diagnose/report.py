@@ -44,7 +44,7 @@ class RunSummary:
     Attributes:
         command: what was run.
         started: when, ISO 8601.
-        ending: "finished", "exit", "exception", "interrupt" or "signal"; "" while it runs, or after a kill.
+        ending: "finished", "exit", "exception", "interrupt" or "signal"; "running" if it is watched now; "" if it was killed.
         models: class names.
         steps: optimizer steps, of all optimizers together.
         sampled: how many of them were looked at closely.
@@ -125,17 +125,20 @@ class Report:
         return plain
 
 
-def build_report(history: History, diagnosis: Diagnosis, *, directory: Path | None = None) -> Report:
+def build_report(
+    history: History, diagnosis: Diagnosis, *, directory: Path | None = None, running: bool = False
+) -> Report:
     """The report of what `diagnosis` made of `history`; neither is kept or changed.
 
     Args:
         directory: where the run is stored, if it is.
+        running: whether it is being watched at this moment.
     """
     facts = history.run
     run = RunSummary(
         command=facts.command,
         started=facts.started,
-        ending=facts.ending,
+        ending="running" if running else facts.ending,
         models=tuple(facts.models),
         optimizers=tuple(OptimizerSummary(name, its.type, its.steps) for name, its in history.optimizers.items()),
         steps=facts.steps,

@@ -239,7 +239,8 @@ class Watch:
 
     def report(self, diagnosis: Diagnosis | None = None) -> Report:
         """Everything that sinks show."""
-        return build_report(self._history, diagnosis or self.diagnosis(), directory=self._path())
+        running = self._session is not None and not self._session.closed
+        return build_report(self._history, diagnosis or self.diagnosis(), directory=self._path(), running=running)
 
     def print_summary(self, diagnosis: Diagnosis | None = None) -> None:
         """Prints the summary of `report()` to stderr."""

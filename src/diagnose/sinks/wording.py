@@ -311,6 +311,7 @@ def ending(report: Report) -> str:
     return {
         "finished": "",
         "exit": "",
+        "running": "still running",
         "exception": "the script raised an exception",
         "interrupt": "interrupted",
         "signal": "ended by a signal",
