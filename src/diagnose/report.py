@@ -44,7 +44,7 @@ class RunSummary:
     Attributes:
         command: what was run.
         started: when, ISO 8601.
-        ending: "finished", "exit", "exception", "interrupt" or "signal"; "running" if it is watched now; "" if it was killed.
+        ending: "finished", "exit", "exception", "interrupt" or "signal"; "running" while watched; "" after a kill.
         models: class names.
         steps: optimizer steps, of all optimizers together.
         sampled: how many of them were looked at closely.

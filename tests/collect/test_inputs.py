@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,13 +16,19 @@ from diagnose.history import History
 WIDTHS = torch.tensor([1.0, 10.0, 100.0])
 
 
-def watched(model: nn.Module, inputs: Tensor, target: Tensor | None = None, steps: int = 3) -> History:
+def watched(
+    model: nn.Module,
+    inputs: Tensor,
+    target: Tensor | None = None,
+    steps: int = 3,
+    loss: Callable[[Tensor, Tensor], Tensor] = F.mse_loss,
+) -> History:
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
     with diagnose.watch(model, optimizer, schedule="every", summary=False) as watch:
         for _ in range(steps):
             optimizer.zero_grad()
             output = model(inputs)
-            (output.square().mean() if target is None else F.mse_loss(output, target)).backward()
+            (output.square().mean() if target is None else loss(output, target)).backward()
             optimizer.step()
     assert watch.history.count("collector-failed") == 0
     return watch.history
@@ -106,6 +114,22 @@ def test_variance_of_targets() -> None:
     target = torch.randn(50, 2) * torch.tensor([1.0, 3.0]) + 100
     (facts,) = watched(nn.Linear(3, 2), torch.randn(50, 3), target).targets.values()
     assert facts.variance == pytest.approx(target.var(dim=0).mean().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss])
+@pytest.mark.parametrize("scale", [0.1, 30.0])
+def test_error_of_a_constant_answer(loss: Callable[[Tensor, Tensor], Tensor], scale: float) -> None:
+    target = torch.randn(500, 1) * scale + 100
+    (facts,) = watched(nn.Linear(3, 1), torch.randn(500, 3), target, loss=loss).targets.values()
+    best = loss(target.median().expand_as(target), target).item()
+    assert 0.95 * best <= facts.constant <= 1.4 * best
+
+
+def test_a_loss_with_other_options_has_another_error() -> None:
+    def summed(output: Tensor, target: Tensor) -> Tensor:
+        return F.mse_loss(output, target, reduction="sum")
+
+    assert not watched(nn.Linear(3, 1), torch.randn(50, 3), torch.randn(50, 1), loss=summed).targets
 
 
 def test_bounded() -> None:

@@ -23,6 +23,7 @@ TARGETS_READ: Final = 4096
 RARE: Final = 0.1
 """A feature that is 0 in nine rows of ten tells too little about its own scale."""
 
+_REGRESSION: Final = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 _NORMALISATIONS: Final = frozenset({"batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm"})
 
 
@@ -46,6 +47,7 @@ class InputCollector(Collector):
         self._sums: dict[str, _Sums] = {}
         self._pending: list[tuple[str, InputFacts, Tensor]] = []
         self._targets: dict[str, list[Tensor]] = {}
+        self._losses: dict[str, str] = {}
         self._taken: dict[str, int] = {}
         self._last: str | None = None
 
@@ -74,8 +76,11 @@ class InputCollector(Collector):
         self._pending.append((scope, self._new_facts(call, module, site), sample))
 
     def loss_called(self, call: LossCall) -> None:
-        if call.training and call.name == "mse_loss" and readable(call.target) and call.target.dim():
+        # With other options, the error of a constant answer would be another one.
+        plain = call.name in _REGRESSION and not call.options
+        if call.training and plain and readable(call.target) and call.target.dim():
             key = f"{call.file}:{call.line}"
+            self._losses[key] = call.name
             with Unseen():
                 columns = call.target.detach().reshape(call.target.shape[0], -1)
                 rows = max(1, TARGETS_READ // max(columns.shape[1], 1))
@@ -94,7 +99,7 @@ class InputCollector(Collector):
         targets, self._targets = self._targets, {}
         for key, parts in targets.items():
             with Unseen():
-                self._take_targets(f"{step.name}@{key}", step.name, to_host(parts))
+                self._take_targets(f"{step.name}@{key}", step.name, self._losses[key], to_host(parts))
 
     def _facts_of(self, scope: str) -> InputFacts:
         known = self.history.inputs.get(scope)
@@ -126,10 +131,10 @@ class InputCollector(Collector):
         scales = np.sqrt(sums.squares[common] / sums.nonzero[common])
         facts.largest, facts.smallest = (float(scales.max()), float(scales.min())) if len(scales) else (0.0, 0.0)
 
-    def _take_targets(self, scope: str, optimizer: str, parts: list[Tensor]) -> None:
+    def _take_targets(self, scope: str, optimizer: str, loss: str, parts: list[Tensor]) -> None:
         if scope not in self.history.targets and len(self.history.targets) >= LAYERS_KEPT:
             return
-        facts = self.history.targets.setdefault(scope, TargetFacts(optimizer))
+        facts = self.history.targets.setdefault(scope, TargetFacts(optimizer, loss))
         for part in parts:
             values = part.numpy().astype(np.float64)
             if len(values) > 1 and np.isfinite(values).all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -560,13 +561,23 @@ class TargetFacts:
 
     Attributes:
         optimizer: whose steps these were.
+        loss: the loss function that was given them, with its default options.
         variance: of the targets, each column by itself, as an average; what mse_loss gives for their mean.
         count: values read.
     """
 
     optimizer: str = ""
+    loss: str = "mse_loss"
     variance: float = 0.0
     count: int = 0
+
+    @property
+    def constant(self) -> float:
+        """The loss of the best constant answer; for all but the squared error no more than this (Jensen)."""
+        deviation = math.sqrt(self.variance)
+        if self.loss == "mse_loss":
+            return self.variance
+        return deviation if self.loss == "l1_loss" else min(deviation, self.variance / 2)
 
 
 @dataclass

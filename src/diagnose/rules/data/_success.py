@@ -10,15 +10,16 @@ from diagnose.history import History
 from diagnose.rules.loss._course import main_course
 
 _CLASSES = ("NllLoss", "BinaryCrossEntropy")
-_SQUARES = ("MseLoss",)
+# What backward is called on; the mean of absolute differences is made of operations.
+_REGRESSION = {"mse_loss": "MseLoss", "smooth_l1_loss": "SmoothL1Loss", "huber_loss": "HuberLoss", "l1_loss": "Mean"}
 
 
 def left_to_learn(history: History, optimizer: str) -> float:
     """The loss at the end as a share of what the best answer that ignores the inputs would give; NaN if unknown.
 
-    That is the entropy of the classes or the variance of the targets. What a loss begins with is no measure: inputs
-    that are too large make it begin high. Where neither is known, it is the share of the start that is left all the
-    same.
+    That is the entropy of the classes, or for a regression what the spread of the targets says. What a loss begins
+    with is no measure: inputs that are too large make it begin high. Where neither is known, it is the share of the
+    start that is left all the same.
     """
     course = main_course(history, optimizer)
     if course is None or not len(course):
@@ -29,9 +30,10 @@ def left_to_learn(history: History, optimizer: str) -> float:
     constant = math.nan
     if grad_fn.startswith(_CLASSES):
         constant = class_entropy(history, optimizer)
-    elif grad_fn.startswith(_SQUARES):
-        known = [facts.variance for facts in history.targets.values() if facts.optimizer == optimizer and facts.count]
-        constant = known[0] if len(known) == 1 else math.nan
+    else:
+        known = [facts for facts in history.targets.values() if facts.optimizer == optimizer and facts.count]
+        if len(known) == 1 and grad_fn.startswith(_REGRESSION[known[0].loss]):
+            constant = known[0].constant
     if constant > 0:
         return course.late / constant
     return course.remaining()
