@@ -108,7 +108,8 @@ class Summary:
         unrelated: faulty scripts with an unrelated alarm.
         first_is_cause: faulty scripts whose first finding has their code or an accepted one.
         unsteady: scripts whose second watched run said something else.
-        cpu_ratio, cpu_extra_s: medians over the scripts of watched over plain CPU time, and of their difference.
+        timed: scripts whose both runs were timed.
+        cpu_ratio, cpu_extra_s: medians over them of watched over plain CPU time, and of the difference.
     """
 
     faulty: int
@@ -121,6 +122,7 @@ class Summary:
     unrelated: int
     first_is_cause: int
     unsteady: int
+    timed: int
     cpu_ratio: float | None
     cpu_extra_s: float | None
 
@@ -204,6 +206,7 @@ def summarize(outcomes: Sequence[Outcome]) -> Summary:
         unrelated=sum(bool(wrong_alarms(outcome.label, outcome.findings)) for outcome in faulty),
         first_is_cause=sum(first_is_cause(outcome.label, outcome.findings) for outcome in faulty),
         unsteady=sum(outcome.is_unsteady for outcome in scored),
+        timed=len(costs),
         cpu_ratio=statistics.median(watched.cpu_s / plain.cpu_s for plain, watched in costs) if costs else None,
         cpu_extra_s=statistics.median(watched.cpu_s - plain.cpu_s for plain, watched in costs) if costs else None,
     )

@@ -73,7 +73,7 @@ def summary_lines(summary: Summary) -> list[str]:
         lines.append(f"scripts whose second watched run said something else: {summary.unsteady}")
     if summary.cpu_ratio is not None and summary.cpu_extra_s is not None:
         lines.append(
-            f"CPU time, watched over plain: {summary.cpu_ratio:.2f} (median over the scripts; "
+            f"CPU time, watched over plain: {summary.cpu_ratio:.2f} (median of {summary.timed} scripts; "
             f"{summary.cpu_extra_s:+.1f} s, start-up of Python, torch and diagnose included, so a long run pays less)"
         )
     return lines

@@ -170,6 +170,7 @@ def test_the_summary_counts_scripts_not_findings() -> None:
     assert (summary.false_alarms, summary.unrelated, summary.first_is_cause) == (1, 1, 2)
     assert summary.recall == pytest.approx(1 / 3)
     assert summary.recall_with_accepted == pytest.approx(2 / 3)
+    assert summary.timed == 5
     assert summary.cpu_ratio == pytest.approx(1.5)
     assert summary.cpu_extra_s == pytest.approx(1.0)
 
