@@ -36,7 +36,7 @@ def sample(model, n):
 model = NoiseNet()
 average = copy.deepcopy(model).requires_grad_(False)
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-for step in range(600):
+for step in range(1500):
     corner = torch.randint(2, (128, 2)) * 2.0 - 1
     clean, noise, t = corner + 0.1 * torch.randn(128, 2), torch.randn(128, 2), torch.randint(STEPS, (128,))
     noisy = alpha_bar[t].sqrt()[:, None] * clean + (1 - alpha_bar[t]).sqrt()[:, None] * noise

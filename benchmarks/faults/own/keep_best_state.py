@@ -14,8 +14,8 @@ def split(n):
 
 
 (x, y), (xv, yv) = split(400), split(500)
-model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 4))
-optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+model = nn.Sequential(nn.Linear(20, 128), nn.ReLU(), nn.Linear(128, 4))
+optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
 best_loss, best = float("inf"), None
 for epoch in range(20):
     model.train()

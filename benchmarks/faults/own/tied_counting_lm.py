@@ -13,7 +13,7 @@ class CountingModel(nn.Module):
         self.embed = nn.Embedding(VOCABULARY, width)
         self.gru = nn.GRU(width, width, batch_first=True)
         self.out = nn.Linear(width, VOCABULARY, bias=False)
-        self.out.weight = nn.Parameter(self.embed.weight.detach().clone())  # tied
+        self.out.weight = nn.Parameter(self.embed.weight.detach().clone())
 
     def forward(self, ids):
         return self.out(self.gru(self.embed(ids))[0])

@@ -2,8 +2,6 @@
 # near: loss-not-decreasing
 # note: A GAN whose losses go nowhere, as they should; batch norm in the generator, dropout in the discriminator, and
 # samples drawn in between.
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -15,13 +13,12 @@ g_optimizer = torch.optim.Adam(generator.parameters(), lr=1e-3, betas=(0.5, 0.9)
 d_optimizer = torch.optim.Adam(critic.parameters(), lr=1e-3, betas=(0.5, 0.9))
 
 
-def ring(n):
-    angle = 2 * math.pi * torch.rand(n)
-    return torch.stack([angle.cos(), angle.sin()], 1) + 0.05 * torch.randn(n, 2)
+def blob(n):
+    return torch.tensor([2.0, 1.0]) + torch.randn(n, 2) @ torch.tensor([[0.5, 0.3], [0.0, 0.4]])
 
 
-for step in range(500):
-    real, fake = ring(64), generator(torch.randn(64, 8))
+for step in range(800):
+    real, fake = blob(64), generator(torch.randn(64, 8))
     d_optimizer.zero_grad()
     d_loss = F.softplus(-critic(real)).mean() + F.softplus(critic(fake.detach())).mean()
     d_loss.backward()
@@ -32,5 +29,6 @@ for step in range(500):
     g_optimizer.step()
 generator.eval()
 with torch.no_grad():
-    radius = generator(torch.randn(2000, 8)).norm(dim=1)
-print(f"losses {d_loss.item():.3f} {g_loss.item():.3f}, radius {radius.mean():.3f} +- {radius.std():.3f}")
+    fake, real = generator(torch.randn(4000, 8)), blob(4000)
+print(f"losses {d_loss.item():.3f} {g_loss.item():.3f}")
+print("means", fake.mean(0).tolist(), real.mean(0).tolist(), "covariances", fake.T.cov().tolist(), real.T.cov().tolist())
