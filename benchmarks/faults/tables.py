@@ -20,6 +20,7 @@ from benchmarks.faults.scoring import (
     tally_by_code,
     wrong_alarms,
 )
+from diagnose.rules import all_rules
 
 STYLES: dict[Verdict, str] = {
     "caught": "green",
@@ -49,7 +50,8 @@ def script_line(outcome: Outcome) -> str:
 
 def code_table(tallies: Iterable[CodeTally]) -> Table:
     """The tallies, a row each; zeros are left empty."""
-    table = Table("code", title="By code", title_justify="left")
+    table = Table(title="By code", title_justify="left")
+    table.add_column("code", no_wrap=True, min_width=max(map(len, all_rules())))  # whole in a narrow terminal, too
     for column in CODE_COLUMNS:
         table.add_column(column, justify="right")
     for tally in tallies:
