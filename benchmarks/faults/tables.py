@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -51,7 +50,7 @@ def script_line(outcome: Outcome) -> str:
 
 def code_table(tallies: Iterable[CodeTally]) -> Table:
     """The tallies, a row each; zeros are left empty."""
-    table = Table(title="By code", title_justify="left", box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(title="By code", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("code", no_wrap=True, min_width=max(map(len, all_rules())))  # whole in 80 columns, too
     for column in CODE_COLUMNS:
         table.add_column(column, justify="right", min_width=max(map(len, column.split())))
