@@ -54,7 +54,7 @@ def test_a_fifth_of_the_labels_is_found_under_any_loss(loss: Loss) -> None:
     (facts,) = watched(loss).dissents.values()
     assert facts.file == __file__
     assert facts.classes == 3
-    assert facts.agreement > 0.9
+    assert facts.agreement > 0.8
     assert facts.dissent / facts.rows == pytest.approx(0.2, abs=0.06)
     assert sum(region[1] for region in facts.regions) == facts.rows
     assert all(other == (region + 1) % 3 for region, _, _, other, _ in facts.regions)
@@ -69,7 +69,7 @@ def test_a_fifth_of_the_labels_is_found_under_any_loss(loss: Loss) -> None:
 )
 def test_one_output_for_two_classes(loss: Loss) -> None:
     (facts,) = watched(loss, outputs=1, classes=2).dissents.values()
-    assert facts.agreement > 0.9
+    assert facts.agreement > 0.8
     assert facts.dissent / facts.rows == pytest.approx(0.2, abs=0.06)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diagnose.stats.dissent import Ints, dissent, times_of_one_mind, vote
+from diagnose.stats.dissent import Ints, agreement, dissent, times_of_one_mind, vote
 
 
 def two_groups(rows: int = 60, seed: int = 0) -> tuple[np.ndarray, Ints]:
@@ -85,3 +85,13 @@ def test_the_time_of_one_mind_ends_where_it_learns_by_heart() -> None:
     assert times.asked.reshape(5, 256).all(axis=1).tolist() == [False, True, True, True, False]
     assert times.best.reshape(5, 256).all(axis=1).tolist() == [False, False, True, True, False]
     assert times_of_one_mind(np.ones(3, dtype=np.bool_)).asked.all()
+
+
+def test_agreement_beyond_chance() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 3, 5000), rng.integers(0, 3, 5000)
+    assert agreement(first, second) == pytest.approx(0.0, abs=0.04)
+    assert agreement(first, first) == 1.0
+    assert agreement(np.zeros(9, dtype=np.int64), np.zeros(9, dtype=np.int64)) == 0.0
+    mostly = np.where(rng.random(5000) < 0.95, 0, first)
+    assert agreement(mostly, np.where(rng.random(5000) < 0.95, 0, second)) == pytest.approx(0.0, abs=0.05)

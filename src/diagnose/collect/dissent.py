@@ -20,7 +20,7 @@ from diagnose.collect._collector import Collector, Loss, Shared, Step
 from diagnose.collect.forward import LossCall, ModelRun
 from diagnose.collect.reading import Unseen, readable
 from diagnose.history import DissentFacts
-from diagnose.stats.dissent import Ints, dissent, times_of_one_mind, vote
+from diagnose.stats.dissent import Ints, agreement, dissent, times_of_one_mind, vote
 
 ROWS_KEPT: Final = 2048
 ROWS_OF_A_BATCH: Final = 256
@@ -168,16 +168,15 @@ class DissentCollector(Collector):
 
 def _features(rows: Tensor) -> Tensor:
     """A copy as float32, shape (N, D), D at most COLUMNS_KEPT: of images a smaller one, else evenly spread values."""
-    rows = rows.to(torch.float32, copy=True)
     side = math.isqrt(COLUMNS_KEPT // rows.shape[1]) if rows.dim() == 4 else 0
     if side and max(rows.shape[2:]) > side:
         height, width = (min(side, size) for size in rows.shape[2:])
-        rows = F.adaptive_avg_pool2d(rows, (height, width))
+        return F.adaptive_avg_pool2d(rows.to(torch.float32), (height, width)).reshape(len(rows), -1)
     rows = rows.reshape(len(rows), -1)
     if rows.shape[1] > COLUMNS_KEPT:
         columns = torch.linspace(0, rows.shape[1] - 1, COLUMNS_KEPT, device=rows.device).to(torch.int64)
         rows = rows.index_select(1, columns)
-    return rows
+    return rows.to(torch.float32, copy=True)
 
 
 def _guesses(loss: str, outputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,7 +215,7 @@ def _compare(kept: list[_Rows]) -> DissentFacts | None:
         first_step=int(steps[asked].min()),
         last_step=int(steps[asked].max()),
         classes=classes,
-        agreement=float(agree[times.best].mean()),
+        agreement=agreement(said.winner[times.best], top[times.best, 0]),
         regions=_regions(said.winner[judged], labels[judged]),
         **found._asdict(),
     )

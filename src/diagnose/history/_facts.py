@@ -628,7 +628,7 @@ class DissentFacts:
         file, line: the user's line that calls the loss.
         first_step, last_step: steps in which the rows were met that are judged; see stats.dissent.Times.
         classes: different labels.
-        agreement: share of the rows about which network and neighbours agreed, when they agreed most.
+        agreement: how far network and neighbours agreed beyond chance, when they agreed most: Cohen's kappa.
         rows, dissent, sure, sure_dissent, rank, rank_error, second: as stats.dissent.Dissent, of different rows about
             which they agreed.
         regions: for each expected class, its rows, how many of them dissent, the label that most of these

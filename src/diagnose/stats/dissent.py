@@ -107,6 +107,20 @@ def times_of_one_mind(agree: Flags, *, part: int = 256, nearly: float = 0.07, be
     return Times(asked, best)
 
 
+def agreement(first: Ints, second: Ints) -> float:
+    """How far two judges agree beyond chance: Cohen's kappa; 0 where both always say the same, for that tells nothing.
+
+    Args:
+        first, second: the class that each says, shape (N,), N > 0.
+
+    Cohen, "A coefficient of agreement for nominal scales", 1960.
+    """
+    classes = np.unique(np.concatenate([first, second]))
+    chance = sum(float((first == c).mean() * (second == c).mean()) for c in classes)
+    share = float((first == second).mean())
+    return (share - chance) / (1 - chance) if chance < 1 else 0.0
+
+
 def dissent(expected: Ints, labels: Ints, second: Ints, votes: Floats, certainty: Floats) -> Dissent:
     """Counts of dissent, and whether it is where the surroundings are unsure.
 

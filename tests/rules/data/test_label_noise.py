@@ -54,6 +54,10 @@ def hardly_known() -> tuple[Tensor, Tensor]:
     return x, torch.bernoulli((0.5 * x @ torch.randn(8)).sigmoid()).long()
 
 
+def mostly_of_one_class() -> tuple[Tensor, Tensor]:
+    return torch.randn(2000, 8), torch.bernoulli(torch.full((2000,), 0.2)).long()
+
+
 def train(
     data: Callable[[], tuple[Tensor, Tensor]],
     once: Change = lambda y: y,
@@ -72,8 +76,9 @@ def train(
                 F.cross_entropy(model(x[rows]), each(y[rows])).backward()
                 optimizer.step()
     assert not watch.history.count("collector-failed"), list(watch.history.events("collector-failed"))
-    assert all(finding.code != "labels-misaligned" for finding in watch.findings)
-    return [finding for finding in watch.findings if finding.code == "label-noise"]
+    found = [finding for finding in watch.findings if finding.code == "label-noise"]
+    assert not (found and any(finding.code == "labels-misaligned" for finding in watch.findings))
+    return found
 
 
 @pytest.mark.parametrize(("data", "classes", "share"), [(digits, 10, 0.2), (digits, 10, 0.4), (cells, 2, 0.2)])
@@ -84,7 +89,7 @@ def test_flipped_labels(data: Callable[[], tuple[Tensor, Tensor]], classes: int,
     assert finding.evidence["wrong_share_low"] - 0.03 <= share <= finding.evidence["wrong_share_high"] + 0.03  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("data", [digits, cells, overlapping, hardly_known])
+@pytest.mark.parametrize("data", [digits, cells, overlapping, hardly_known, mostly_of_one_class])
 def test_labels_as_they_are(data: Callable[[], tuple[Tensor, Tensor]]) -> None:
     assert train(data) == []
 
@@ -142,9 +147,9 @@ def test_without_anything_to_judge() -> None:
         {"sure_dissent": 16},  # 8 %, of which the interval begins at 5 %
         {"rank": 0.6},
         {"rank": 1.0, "rank_error": 0.0},
-        {"agreement": 0.69},
-        {"agreement": 0.87, "classes": 3},
-        {"agreement": 0.87, "second": 0.6},
+        {"agreement": 0.64},
+        {"agreement": 0.74, "classes": 3},
+        {"agreement": 0.74, "second": 0.6},
     ],
 )
 def test_silent_where_overlap_may_be_the_reason(changes: dict[str, Any]) -> None:
@@ -157,8 +162,8 @@ def test_silent_where_overlap_may_be_the_reason(changes: dict[str, Any]) -> None
         {"rows": 150, "dissent": 30},
         {"dissent": 200},
         {"rank": 0.59},
-        {"agreement": 0.88, "classes": 2, "second": 1.0},
-        {"agreement": 0.7},
+        {"agreement": 0.75, "classes": 2, "second": 1.0},
+        {"agreement": 0.65},
     ],
 )
 def test_just_beyond_the_thresholds(changes: dict[str, Any]) -> None:
