@@ -33,6 +33,7 @@ from diagnose.collect.checkpoints import CheckpointCollector
 from diagnose.collect.clipping import ClippingCollector
 from diagnose.collect.copies import TyingCollector
 from diagnose.collect.discards import DiscardCollector
+from diagnose.collect.dissent import DissentCollector
 from diagnose.collect.evaluation import EvaluationCollector
 from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LayerCall, LossCall, ModelRun, modes_in_place
 from diagnose.collect.inputs import InputCollector
@@ -86,6 +87,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     InputCollector,
     RowCollector,
     NeighbourCollector,
+    DissentCollector,
     ProbeCollector,  # last: it runs the model
 )
 _JUMP: Final = 8.0

@@ -17,6 +17,7 @@ Three conventions of every table:
 from diagnose.history._facts import (
     Container,
     CopyFacts,
+    DissentFacts,
     EvaluationFacts,
     EvaluationRows,
     InputFacts,
@@ -63,6 +64,7 @@ __all__ = [
     "ROWS",
     "Container",
     "CopyFacts",
+    "DissentFacts",
     "EvaluationFacts",
     "EvaluationRows",
     "Event",

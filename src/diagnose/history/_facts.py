@@ -631,6 +631,39 @@ class NeighbourFacts:
 
 
 @dataclass
+class DissentFacts:
+    """How labels dissent from what both near examples and the network expect; see collect/dissent.py.
+
+    Attributes:
+        optimizer: whose steps these were.
+        file, line: the user's line that calls the loss.
+        first_step, last_step: steps in which the rows were met that are judged; see stats.dissent.Times.
+        classes: different labels.
+        agreement: how far network and neighbours agreed beyond chance, when they agreed most: Cohen's kappa.
+        rows, dissent, sure, sure_dissent, rank, rank_error, second: as stats.dissent.Dissent, of different rows about
+            which they agreed.
+        regions: for each expected class, its rows, how many of them dissent, the label that most of these
+            have (-1 if none does), and how many have it.
+    """
+
+    optimizer: str = ""
+    file: str | None = None
+    line: int | None = None
+    first_step: int = 0
+    last_step: int = 0
+    classes: int = 0
+    agreement: float = 0.0
+    rows: int = 0
+    dissent: int = 0
+    sure: int = 0
+    sure_dissent: int = 0
+    rank: float = 0.5
+    rank_error: float = 0.0
+    second: float = 0.0
+    regions: list[tuple[int, int, int, int, int]] = field(default_factory=list)
+
+
+@dataclass
 class RunFacts:
     """What is known about the run as a whole; wall_s and own_s are seconds.
 
