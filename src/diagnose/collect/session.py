@@ -51,6 +51,7 @@ from diagnose.collect.phases import MODEL_EVAL, Phases, Place
 from diagnose.collect.probes import ProbeCollector
 from diagnose.collect.protocol import ProtocolCollector
 from diagnose.collect.reading import readable, undisturbed
+from diagnose.collect.restored import RestoredCollector
 from diagnose.collect.rows import RowCollector
 from diagnose.collect.schedulers import SchedulerCollector
 from diagnose.collect.shadow import shadow_forward
@@ -73,6 +74,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     TyingCollector,
     CopyCollector,
     CheckpointCollector,
+    RestoredCollector,
     LifetimeCollector,
     GradientCollector,
     NonFiniteCollector,
