@@ -102,14 +102,9 @@ class CheckpointCollector(Collector):
         return next((taken for taken in reversed(self._taken) if taken.module() is module), None)
 
     def _is_trained(self, module: nn.Module) -> bool:
-        own = {id(p) for p in module.parameters()}
-        return any(
-            id(p) in own
-            for name, optimizer in self.inventory.optimizers()
-            if self.shared.step_of.get(name)
-            for group in optimizer.param_groups
-            for p in group["params"]
-        )
+        """Whether any of its parameters was seen with a gradient at a step."""
+        names = (self.inventory.parameter_name(p) for p in module.parameters())
+        return any(name in self.history.parameters and self.history.parameters[name].gradients > 0 for name in names)
 
     def _label(self, module: nn.Module) -> str:
         return self.inventory.module_name(module) or type(module).__name__
