@@ -87,7 +87,9 @@ EventKind = Literal[
     # A model that is being trained ran without gradients, once or several times in a row. detail: see
     # collect/modes.py. Scope: the model.
     "ran-without-gradients",
-    # `state_dict` of a model was asked for / given back to it by `load_state_dict`. Scope: "run".
+    # Forward passes of a model in training mode, with gradients, that no backward went through. detail: see
+    # collect/unused.py. Scope: the model.
+    "forward-unused",
     # `state_dict` of a model was asked for / given back to it by `load_state_dict`. Scope: "run". detail: steps of
     # each optimizer by then.
     "state-saved",
