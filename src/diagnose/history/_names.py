@@ -23,6 +23,8 @@ Quantity = Literal[
     # Scope: a parameter. Over a window of at most 4,096 elements that rotates from sample to sample.
     "grad_zero_share",
     "grad_nonfinite_share",
+    # Share of its elements that are 1 to 4 times the smallest number of half precision, if all are multiples of that.
+    "grad_coarse_share",
     "update_rms",
     "update_ratio",
     # Scope: a layer (an activation or the output of a layer with parameters), over a bounded sample.
