@@ -71,7 +71,7 @@ def lr_zero(
             yield _finding(
                 optimizer, facts, schedulers, steps,
                 f"the learning rate of {optimizer} is 0 in all {facts.steps} steps"
-                + ("" if steps[-1] >= facts.steps else f" as far as they were looked at: {len(steps)}, up to {steps[-1]}"),
+                + ("" if steps[-1] >= facts.steps else f" as far as seen, up to step {steps[-1]}"),
                 {"learning_rate": peak, "limit": 0.0},
                 "The learning rate was set to 0, or a scheduler multiplies it by 0.",
                 f"Give {optimizer} a learning rate.",
