@@ -27,6 +27,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
+from torch.utils.data import DataLoader
 
 from diagnose.collect.callsite import code_id, is_ours_or_torchs
 
@@ -60,6 +61,7 @@ class Listener(Protocol):
     def loss_scaled(self, loss: Tensor, scaled: Tensor) -> None: ...
     def mode_set(self, module: torch.nn.Module, *, training: bool) -> None: ...
     def gradients_off(self, place: tuple[int, int]) -> None: ...
+    def loader_begins(self, place: tuple[int, int]) -> None: ...
     def state_taken(self, module: torch.nn.Module, state: Any) -> None: ...
     def state_loads(self, module: torch.nn.Module, state: Any) -> None: ...
     def state_loaded(self, module: torch.nn.Module, state: Any, missing: list[str], unexpected: list[str]) -> None: ...
@@ -237,6 +239,17 @@ def _wrap_enter_if_off(original: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return enter
+
+
+def _wrap_iter(original: Callable[..., Any]) -> Callable[..., Any]:
+    def __iter__(self: Any) -> Any:  # noqa: N807 (it stands in its place)
+        if not _silent():
+            frame = sys._getframe(1)
+            for listener in tuple(_listeners):
+                listener.loader_begins((code_id(frame.f_code), frame.f_lineno))
+        return original(self)
+
+    return __iter__
 
 
 def _tell_gradients_off(frame: FrameType) -> None:
@@ -481,6 +494,7 @@ def _install() -> None:
     _patches.append(_Patch(torch.no_grad, "__enter__", _wrap_enter))
     _patches.append(_Patch(torch.inference_mode, "__enter__", _wrap_enter))
     _patches.append(_Patch(torch.set_grad_enabled, "__enter__", _wrap_enter_if_off))
+    _patches.append(_Patch(DataLoader, "__iter__", _wrap_iter))
     for owner, name, wrap in (  # private: absent in some versions, and then unseen
         (clip_grad, "_clip_grads_with_norm_", _wrap_clip),
         (clip_grad, "_group_tensors_by_device_and_dtype", _wrap_grouping),

@@ -24,7 +24,7 @@ _FITS: Final = 0.75  # counters are not reported as missing where a version of t
 
 @dataclass
 class _Taken:
-    """A state that a module gave away: its first trainable tensor stands for it."""
+    """A state that a module gave away: its first trainable tensor stands for it, the versions of all are added up."""
 
     module: weakref.ref[nn.Module]
     tensor: weakref.ref[Tensor]
@@ -47,16 +47,20 @@ class CheckpointCollector(Collector):
         first = next((t for t in _tensors(state) if own is not None and _same_memory(t, own)), None)
         if own is None or first is None:
             return
-        self._taken.append(_Taken(weakref.ref(module), weakref.ref(first), own._version, self._step()))
+        self._taken.append(_Taken(weakref.ref(module), weakref.ref(first), _version(module), self._step()))
         del self._taken[:-_TAKEN_MAX]
 
     def state_loads(self, module: nn.Module, state: Any) -> None:
-        own = next((p for p in module.parameters() if p.requires_grad), None)
-        taken = self._origin(module, state)
-        if own is None or taken is None or own._version == taken.version or not _is_own_memory(module, state):
+        taken, step = self._origin(module, state), self._step()
+        if taken is None or not _is_own_memory(module, state):
             return
-        facts = LoadFacts(self._label(module), aliased=True, taken_at=taken.step, loaded_at=self._step())
-        self._add(facts)
+        # What was written without a step in between may have been written to the state, in place.
+        if _version(module) == taken.version:
+            aliased, idle = False, not self._is_trained(module)  # after training, the best state may be the last
+        else:
+            aliased, idle = step != taken.step, False
+        if aliased or idle:
+            self._add(LoadFacts(self._label(module), aliased=aliased, idle=idle, taken_at=taken.step, loaded_at=step))
 
     def state_loaded(self, module: nn.Module, state: Any, missing: Sequence[str], unexpected: Sequence[str]) -> None:
         """A later load that fits takes back what was said of an earlier one that did not."""
@@ -74,6 +78,7 @@ class CheckpointCollector(Collector):
             missing=len(missing),
             prefix=_prefix(missing, unexpected),
         )
+        _renamed(module, state, missing, unexpected, facts)
         self._mismatched.append((weakref.ref(module), facts))
         self._add(facts)
 
@@ -95,6 +100,11 @@ class CheckpointCollector(Collector):
             if (tensor := taken.tensor()) is not None and id(tensor) in tensors:
                 return taken
         return next((taken for taken in reversed(self._taken) if taken.module() is module), None)
+
+    def _is_trained(self, module: nn.Module) -> bool:
+        """Whether any of its parameters was seen with a gradient at a step."""
+        names = (self.inventory.parameter_name(p) for p in module.parameters())
+        return any(name in self.history.parameters and self.history.parameters[name].gradients > 0 for name in names)
 
     def _label(self, module: nn.Module) -> str:
         return self.inventory.module_name(module) or type(module).__name__
@@ -122,6 +132,41 @@ def _is_own_memory(module: nn.Module, state: Any) -> bool:
     return bool(parameters) and all(
         isinstance(state.get(name), Tensor) and _same_memory(state[name], p) for name, p in parameters.items()
     )
+
+
+def _version(module: nn.Module) -> int:
+    """Grows with every write to a parameter that is trained."""
+    return sum(p._version for p in module.parameters() if p.requires_grad)
+
+
+def _renamed(
+    module: nn.Module, state: Any, missing: Sequence[str], unexpected: Sequence[str], facts: LoadFacts
+) -> None:
+    """Pairs what the module lacks and what it was given too much, in order, for as long as shapes and kinds agree."""
+    own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    given = {name: t for name in state if isinstance(t := state[name], Tensor)}
+    lacking = [name for name in missing if name in own and own[name].dim()]
+    spare = [name for name in unexpected if name in given and given[name].dim()]
+    pairs: list[tuple[str, str]] = []
+    for there, here in zip(spare, lacking, strict=False):
+        if given[there].shape != own[here].shape or there.rpartition(".")[2] != here.rpartition(".")[2]:
+            break
+        pairs.append((there, here))
+    if not pairs:
+        return
+    facts.renamed = pairs[0]
+    facts.renamed_weights = sum(given[there].dim() > 1 for there, _ in pairs)
+    elements = sum(t.numel() for t in given.values())
+    facts.renamed_share = sum(given[there].numel() for there, _ in pairs) / max(elements, 1)
+    facts.inner = _goes_on(list(given), [there for there, _ in pairs], set(unexpected)) and _goes_on(
+        list(own), [here for _, here in pairs], set(missing)
+    )
+
+
+def _goes_on(names: Sequence[str], renamed: Sequence[str], others: set[str]) -> bool:
+    """Whether a name that fits comes after the last one that does not."""
+    at = names.index(renamed[-1])
+    return any(name not in others and "." in name for name in names[at + 1 :])
 
 
 def _prefix(missing: Sequence[str], unexpected: Sequence[str]) -> str:

@@ -91,7 +91,7 @@ class _Runs:
     beside: weakref.WeakSet[nn.Module] = field(default_factory=weakref.WeakSet)
 
 
-class _Batch:
+class Batch:
     """Remembers which tensor a model was given, and what it held where that can be read for free."""
 
     __slots__ = ("reference", "shape", "window")
@@ -102,7 +102,7 @@ class _Batch:
         self.window = _window(tensor)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Batch) or self.shape != other.shape:
+        if not isinstance(other, Batch) or self.shape != other.shape:
             return False
         own, others = self.reference(), other.reference()
         if own is not None and own is others:
@@ -130,8 +130,8 @@ class ModesCollector(Collector):
         self._results: list[tuple[weakref.ref[nn.Module], int]] = []
         self._training_losses: list[weakref.ref[Tensor]] = []
         self._last_root: weakref.ref[nn.Module] | None = None
-        self._batches: weakref.WeakKeyDictionary[nn.Module, list[_Batch]] = weakref.WeakKeyDictionary()
-        self._first_inputs: dict[tuple[CallSite | None, int], _Batch] = {}
+        self._batches: weakref.WeakKeyDictionary[nn.Module, list[Batch]] = weakref.WeakKeyDictionary()
+        self._first_inputs: dict[tuple[CallSite | None, int], Batch] = {}
         self._models: weakref.WeakKeyDictionary[nn.Module, weakref.ref[nn.Module]] = weakref.WeakKeyDictionary()
         self._feeds_loss: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._is_last: weakref.WeakSet[nn.Module] = weakref.WeakSet()
@@ -244,7 +244,7 @@ class ModesCollector(Collector):
         if given is not None:
             with Unseen():
                 batches = self._batches.setdefault(root, [])
-                batches.append(_Batch(given))
+                batches.append(Batch(given))
                 del batches[:-_BATCHES_REMEMBERED]
         outputs = list(tensors_in(run.output))
         if len(outputs) == 1 and isinstance(run.output, Tensor) and run.output.grad_fn is not None:
@@ -296,7 +296,7 @@ class ModesCollector(Collector):
                 continue
             share = shares.get(id(model))
             if share is None:
-                share = shares[id(model)] = _share(model, held)
+                share = shares[id(model)] = trained_share(model, held)
             if share > 0 and (facts := self._count(use, model, share, step, new)) is not None:
                 if id(model) not in parents:
                     parents[id(model)] = _parents(model)
@@ -387,7 +387,7 @@ class ModesCollector(Collector):
             if given is not None:
                 self._compare_input(runs, root, given)
         runs.number += 1
-        runs.dropped += _is_dropped()
+        runs.dropped += is_dropped()
         runs.in_training_mode += root.training
         for use in pending:
             module = use.module() if use.module is not None else None
@@ -416,7 +416,7 @@ class ModesCollector(Collector):
         runs.last_input = weakref.ref(given)
         if runs.number and runs.trained_on < runs.number:
             return
-        batch = _Batch(given)
+        batch = Batch(given)
         trained_on = self._batches.get(root, ())
         runs.trained_on += any(batch == other for other in trained_on)
         if not runs.number:
@@ -447,7 +447,7 @@ class ModesCollector(Collector):
             model = reference() if reference is not None else None
             if root is None or model is None or not (runs.on or runs.off):
                 continue
-            share = _share(root if next(root.parameters(), None) is not None else model, held)
+            share = trained_share(root if next(root.parameters(), None) is not None else model, held)
             if share <= 0:
                 continue
             self.history.note(
@@ -510,7 +510,7 @@ def _units(layer: _Layer, type_name: str) -> int:
     return shape[1] if type_name in _CHANNEL_DROPOUTS else math.prod(shape[1:])
 
 
-def _share(model: nn.Module, held: set[int]) -> float:
+def trained_share(model: nn.Module, held: set[int]) -> float:
     """Share of the model's parameters, by elements, that an optimizer holds."""
     own = trained = 0
     for parameter in model.parameters():
@@ -562,7 +562,7 @@ def _window(tensor: Tensor) -> Tensor | None:
     return flat[:_WINDOW].clone() if flat.dim() else flat.clone()
 
 
-def _is_dropped() -> bool:
+def is_dropped() -> bool:
     """Whether the line that called the model does nothing with what it returned: `model(x)`, or `_ = model(x)`."""
     frame = user_frame()
     return frame is not None and _drops(frame.f_code, frame.f_lasti)

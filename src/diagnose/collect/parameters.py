@@ -23,6 +23,9 @@ from diagnose.collect.reading import Unseen, flat_window, readable, to_floats
 from diagnose.history import Quantity
 
 _ZERO_ELEMENTS: Final = 4096
+_FIRST: Final = 64
+_COARSE: Final = 4.0
+_HALF_UNIT: Final = 2.0**-24
 _NUMPY_DTYPES: Final = (torch.float32, torch.float64, torch.float16)
 
 
@@ -106,7 +109,13 @@ class GradientCollector(Collector):
             "grad_max": dict(zip(names, largest, strict=True)),
             "grad_zero_share": dict(zip(names, zero_shares(windows), strict=True)),
             "grad_nonfinite_share": dict(zip(names, bad, strict=True)),
+            "grad_coarse_share": self._coarse(names, windows) if unscale == 1.0 else {},
         }
+
+    def _coarse(self, names: list[str], windows: list[Tensor]) -> dict[str, float]:
+        with Unseen():
+            shares = coarse_shares(windows)
+        return {name: share for name, share in zip(names, shares, strict=True) if share is not None}
 
 
 class UpdateCollector(Collector):
@@ -172,6 +181,33 @@ def zero_shares(windows: Sequence[Tensor]) -> list[float]:
         return [1.0 - np.count_nonzero(window.numpy()) / window.numel() for window in windows]
     counts = to_floats([torch.count_nonzero(window) for window in windows])
     return [1.0 - count / window.numel() for count, window in zip(counts, windows, strict=True)]
+
+
+def coarse_shares(windows: Sequence[Tensor]) -> list[float | None]:
+    """For each tensor the share of its elements that are 1 to 4 units, a unit being half precision's smallest number.
+
+    None for a tensor that is zero, or that holds anything but multiples of the unit, as single precision does,
+    and half precision whose loss scale was divided out again.
+    """
+    if all(window.device.type == "cpu" for window in windows):
+        return [_coarse_share(window) for window in windows]
+    read = to_floats([value for window in windows for value in _counted(window)])
+    return [coarse if odd == 0 and some > 0 else None for odd, some, coarse in zip(*[iter(read)] * 3, strict=True)]
+
+
+def _coarse_share(window: Tensor) -> float | None:
+    first = window[:_FIRST].to(torch.float32) / _HALF_UNIT
+    if window.dtype is torch.bfloat16 or not torch.equal(first, first.round()):
+        return None  # nearly always
+    odd, some, coarse = to_floats(_counted(window))
+    return coarse if odd == 0 and some > 0 else None
+
+
+def _counted(window: Tensor) -> list[Tensor]:
+    """How many elements are no multiples of the unit, how many are not zero, the share that is 1 to 4 units."""
+    units = window.to(torch.float32).abs() / _HALF_UNIT
+    some = units > 0
+    return [(units != units.round()).sum().float(), some.sum().float(), (some & (units <= _COARSE)).float().mean()]
 
 
 def nonfinite_share(tensor: Tensor) -> float:

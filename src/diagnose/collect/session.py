@@ -52,11 +52,13 @@ from diagnose.collect.phases import MODEL_EVAL, Phases, Place
 from diagnose.collect.probes import ProbeCollector
 from diagnose.collect.protocol import ProtocolCollector
 from diagnose.collect.reading import readable, undisturbed
+from diagnose.collect.restored import RestoredCollector
 from diagnose.collect.rows import RowCollector
 from diagnose.collect.schedulers import SchedulerCollector
 from diagnose.collect.shadow import shadow_forward
 from diagnose.collect.sharing import SharingCollector
 from diagnose.collect.symmetry import SymmetryCollector
+from diagnose.collect.unused import UnusedCollector
 from diagnose.history import History
 from diagnose.schedule import DENSE_STEPS, BudgetSteps, Schedule
 
@@ -74,6 +76,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     TyingCollector,
     CopyCollector,
     CheckpointCollector,
+    RestoredCollector,
     LifetimeCollector,
     GradientCollector,
     NonFiniteCollector,
@@ -84,6 +87,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     LabelCollector,
     ObjectiveCollector,
     ModesCollector,
+    UnusedCollector,
     InputCollector,
     RowCollector,
     NeighbourCollector,
@@ -185,6 +189,9 @@ class Session:
         self._phases = Phases()
         self._evaluating: Place | None = None
         self._evaluated = False
+        self._loaders = Phases()
+        self._reading: Place | None = None
+        self._runs_read = 0
         self._shadow_refused: dict[int, str] = {}
         self._scaled: tuple[weakref.ref[Tensor], Tensor] | None = None
         self._stepping: list[tuple[Optimizer, Step | None]] = []
@@ -219,6 +226,7 @@ class Session:
         with self._ours():
             self.tap.remove()
             self._end_evaluation()
+            self._end_reading()
             self._sampled = False
             self._choose_handlers()
             self._tell("finish")
@@ -260,12 +268,12 @@ class Session:
                 self._switch_off(collector, error)
                 break  # the lists have changed; the others hear the next event
 
-    def _tell_one(self, kind: type[Collector], event: str, *args: Any) -> None:
+    def _tell_one(self, kind: type[Collector], event: str, *args: Any, **kwargs: Any) -> None:
         """Tells one collector, if it has not failed before, what the others need not know."""
         for collector in self.collectors:
             if isinstance(collector, kind):
                 try:
-                    getattr(collector, event)(*args)
+                    getattr(collector, event)(*args, **kwargs)
                 except Exception as error:
                     self._switch_off(collector, error)
 
@@ -314,12 +322,13 @@ class Session:
         self._wake_or_sleep()
 
     def _wake_or_sleep(self) -> None:
-        awake = self._sampled or self._evaluating is not None
+        awake = self._sampled or self._evaluating is not None or self._reading is not None
         if awake != self.awake:
             self.awake = awake
             _board.wake_or_sleep()
 
     def _stop_forwards(self) -> None:
+        self._end_reading()
         self._end_evaluation()
         if self.tap.installed:
             self._tell("forwards_end", self.tap.last_parametric_order)
@@ -586,6 +595,27 @@ class Session:
                 self.history.note("state-loaded", self._total, "run", steps=dict(self.shared.step_of))
                 self._tell("state_loaded", module, state, missing, unexpected)
 
+    def loader_begins(self, place: Place) -> None:
+        """A pass over data begins, with gradients: what runs until the next backward may never reach one."""
+        if self.awake or self._own_time.running or self._foreign() or not torch.is_grad_enabled() or not self._total:
+            return
+        if not self._loaders.worth_a_look(place, self._total):
+            return
+        with self._ours():
+            self._reading, self._runs_read = place, 0
+            self._tell_one(UnusedCollector, "occasion_begins")
+            self.tap.install()
+            self._wake_or_sleep()
+
+    def _end_reading(self) -> None:
+        if self._reading is None:
+            return
+        self._loaders.looked(self._reading, self._total, fruitful=self._runs_read > 1)
+        self._reading = None
+        if not self._looking:
+            self.tap.remove()
+        self._wake_or_sleep()
+
     def _end_evaluation(self) -> None:
         if self._evaluating is None:
             return
@@ -685,14 +715,21 @@ class Session:
 
     def model_ran(self, run: ModelRun) -> None:
         self._evaluated |= not run.training
+        self._runs_read += 1
         if self._looking:
             with self._ours():
                 self._tell("model_ran", run)
+        elif self._reading is not None:
+            with self._ours():
+                self._tell_one(UnusedCollector, "model_ran", run)
 
     def loss_called(self, call: LossCall) -> None:
         if self._looking:
             with self._ours():
                 self._tell("loss_called", call)
+        elif self._reading is not None:
+            with self._ours():
+                self._tell_one(UnusedCollector, "loss_called", call)
 
     def operands_enlarged(
         self, first: Tensor, second: Tensor, result: Tensor, file: str | None, line: int | None
@@ -710,11 +747,19 @@ class Session:
         if self._looking:
             with self._ours():
                 self._tell("two_mode_ran", module, training=training)
+        elif self._reading is not None:
+            with self._ours():
+                self._tell_one(UnusedCollector, "two_mode_ran", module, training=training)
 
     def dropout_called(self, p: float, *, active: bool, training: bool, file: str | None, line: int | None) -> None:
         if self._looking:
             with self._ours():
                 self._tell("dropout_called", p, active=active, training=training, file=file, line=line)
+        elif self._reading is not None:
+            with self._ours():
+                self._tell_one(
+                    UnusedCollector, "dropout_called", p, active=active, training=training, file=file, line=line
+                )
 
     @property
     def _looking(self) -> bool:

@@ -278,6 +278,15 @@ class LoadFacts:
             state lacks.
         prefix: what makes the names fit if it is taken off those of the state ("module."), or off those of the
             module ("+encoder."); "" if nothing does.
+        idle: whether the state was the module's own memory, and nothing was written since it was taken.
+        renamed: names in the state that the module lacks, and those of its own that come in their place, in the same
+            order and of the same shapes: the first pair.
+        renamed_weights, renamed_share: how many such pairs are matrices or larger; their share of the state's elements.
+        inner: whether what fits comes after what is renamed, so that it is no new head.
+        lost: buffers that are not in the state and were evaluated as they were before the load, although the model
+            that the state was taken from had changed them, or although they are running statistics of no batch.
+        part_evaluated: whether the module was evaluated with parameters that neither the load nor any training
+            had set, though the state had entries to spare.
         file, line: where it was loaded.
     """
 
@@ -289,6 +298,13 @@ class LoadFacts:
     matched: int = 0
     missing: int = 0
     prefix: str = ""
+    idle: bool = False
+    renamed: tuple[str, ...] = ()
+    renamed_weights: int = 0
+    renamed_share: float = 0.0
+    inner: bool = False
+    lost: tuple[str, ...] = ()
+    part_evaluated: bool = False
     file: str | None = None
     line: int | None = None
 

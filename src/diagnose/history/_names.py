@@ -23,6 +23,8 @@ Quantity = Literal[
     # Scope: a parameter. Over a window of at most 4,096 elements that rotates from sample to sample.
     "grad_zero_share",
     "grad_nonfinite_share",
+    # Share of its elements that are 1 to 4 times the smallest number of half precision, if all are multiples of that.
+    "grad_coarse_share",
     "update_rms",
     "update_ratio",
     # Scope: a layer (an activation or the output of a layer with parameters), over a bounded sample.
@@ -87,7 +89,9 @@ EventKind = Literal[
     # A model that is being trained ran without gradients, once or several times in a row. detail: see
     # collect/modes.py. Scope: the model.
     "ran-without-gradients",
-    # `state_dict` of a model was asked for / given back to it by `load_state_dict`. Scope: "run".
+    # Forward passes of a model in training mode, with gradients, that no backward went through. detail: see
+    # collect/unused.py. Scope: the model.
+    "forward-unused",
     # `state_dict` of a model was asked for / given back to it by `load_state_dict`. Scope: "run". detail: steps of
     # each optimizer by then.
     "state-saved",

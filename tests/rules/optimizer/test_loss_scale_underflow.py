@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
+import diagnose
 from diagnose.findings import Severity
 from diagnose.history import History
 from diagnose.testing import history_of
@@ -65,3 +68,35 @@ def test_something_else_was_not_finite() -> None:
 def test_the_share_decides(skipped: int, made: int) -> None:
     fires = skipped >= 10 and skipped / (skipped + made) >= 0.3
     assert bool(said(run(skipped, made), CODE)) is fires
+
+
+def half_precision(dtype: torch.dtype, *, divided_by: float, scaled: bool = False) -> History:
+    model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    scaler = torch.amp.GradScaler("cpu", enabled=scaled)
+    with diagnose.watch(schedule="every", summary=False) as watch:
+        for step in range(40):
+            x = torch.randn(64, 16, generator=torch.Generator().manual_seed(step))
+            with torch.autocast("cpu", dtype=dtype):
+                loss = nn.functional.cross_entropy(model(x), x[:, :4].argmax(1)) / divided_by
+            optimizer.zero_grad()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+    assert watch.history.count("collector-failed") == 0
+    return watch.history
+
+
+def test_half_precision_without_a_scale() -> None:
+    (finding,) = said(half_precision(torch.float16, divided_by=3000.0), CODE)
+    assert "half precision" in finding.message
+    assert finding.where.file == __file__
+
+
+@pytest.mark.parametrize(
+    ("dtype", "divided_by", "scaled"),
+    [(torch.float16, 1.0, False), (torch.float16, 3000.0, True), (torch.bfloat16, 3000.0, False)],
+    ids=["large enough", "scaled", "bfloat16"],
+)
+def test_half_precision_that_is_well(dtype: torch.dtype, divided_by: float, scaled: bool) -> None:
+    assert not said(half_precision(dtype, divided_by=divided_by, scaled=scaled), CODE)

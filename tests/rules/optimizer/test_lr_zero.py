@@ -60,6 +60,15 @@ def test_zero_throughout() -> None:
     assert "0 in all 400 steps" in the_only(run(lambda step: 0.0), CODE).message
 
 
+@pytest.mark.parametrize(
+    ("kind", "zeros", "fires"), [("LambdaLR", 300, True), ("LambdaLR", 100, False), ("", 300, False)]
+)
+def test_zero_until_a_warm_up_is_over(kind: str, zeros: int, fires: bool) -> None:
+    """`step // warmup` instead of `step / warmup`; by hand, it may be a way to freeze."""
+    history = run(lambda step: 0.0 if step <= zeros else 0.1, kind)
+    assert bool(said(history, CODE)) is fires
+
+
 def test_down_and_up_again() -> None:
     def cosine(step: int) -> float:
         return 0.05 * (1 + math.cos(math.pi * step / 10))

@@ -84,6 +84,35 @@ def _is_sampling(detail: Mapping[str, Any]) -> bool:
     return bool(2 * detail["repeated"] >= detail["runs"] > 2)
 
 
+def with_gradients(history: History, model: str, *, runs: int) -> Iterator[Evaluation]:
+    """The passes of `model` in training mode that no backward went through and that are evaluations.
+
+    Gradients were enabled, so more than a pass unused is asked for: several different inputs in a row, or one that
+    comes back, that training never has. A loss function judges them; or it is the model that training judges, and the
+    inputs come back, or no training comes after them. What happens between any two steps is part of training, and
+    so may be losses of single examples (a choice of the hard) and outputs for all training data (a memory bank).
+    """
+    events = list(history.events("forward-unused", model))
+    gaps = _typical_gaps(events)
+    for event in events:
+        detail, gap = event.detail, gaps.get(_place(event))
+        different, known = detail["different"], detail["known_input"]
+        if detail["trained_on"] or detail["per_example"] or 2 * different <= detail["runs"] or detail["share"] <= 0.5:
+            continue
+        if gap is not None and gap <= 1:
+            continue
+        if detail["same_line"] and not (known and different >= runs):
+            continue
+        is_new_shape = detail["losses"] and not detail["shape_of_training"]
+        is_held_out = known or detail["is_final"]
+        is_judged = detail["losses"] or (detail["comes_last"] and detail["trains_by_loss"] and is_held_out)
+        if is_judged and (different >= runs or known or is_new_shape):
+            yield Evaluation(
+                model, event.step, different, tuple(detail["on"]), (), in_training_mode=True, off=False,
+                has_loss=detail["losses"] > 0, file=detail["file"], line=detail["line"],
+            )  # fmt: skip
+
+
 def _place(event: Event) -> tuple[str | None, int | None]:
     return event.detail["file"], event.detail["line"]
 

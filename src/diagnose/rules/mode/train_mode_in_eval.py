@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from diagnose.findings import Finding, Location, Severity
 from diagnose.history import History
 from diagnose.rules._base import rule
-from diagnose.rules.mode._evaluations import Evaluation, evaluations
+from diagnose.rules.mode._evaluations import Evaluation, evaluations, with_gradients
 
 
 @rule("train-mode-in-eval")
@@ -23,6 +23,9 @@ def train_mode_in_eval(history: History, *, runs: int = 3, share: float = 0.5) -
     - no loss is called, but training gives the model's output to a loss function, this does not happen between
       any two steps, and the inputs are as above, or
     - the inputs are those of the last occasion, and training puts no further model behind this one.
+
+    Passes in training mode with gradients enabled are judged likewise if no backward ever goes through them, they are
+    not made between any two steps, no losses of single examples are taken of them, and training has other inputs.
 
     It speaks if dropout (p > 0) was active or batch normalisation used and updated its running statistics in
     such evaluations, unless the share `share` = 50 % or more of the model's evaluations were in evaluation
@@ -41,7 +44,7 @@ def train_mode_in_eval(history: History, *, runs: int = 3, share: float = 0.5) -
     statistics that are estimated anew (outputs that nobody uses; momentum None), teachers and targets (one
     pass within each step), generators whose samples go on to another model, models without dropout or running
     statistics, the accuracy of the batch just trained on, and play (rollouts) of a policy. An evaluation with
-    gradients enabled is not recognised as one.
+    gradients enabled is recognised where a DataLoader begins or a sampled step does: elsewhere it may be missed.
     ## Source
     PyTorch documentation, `torch.nn.Module.eval` and "Autograd mechanics", section "Evaluation mode": disabling
     gradients does not set evaluation mode. Gal & Ghahramani, "Dropout as a Bayesian Approximation", 2016, on
@@ -55,16 +58,23 @@ def train_mode_in_eval(history: History, *, runs: int = 3, share: float = 0.5) -
         proper = [e for e in found if not e.in_training_mode]
         if active:
             yield _in_training_mode(active, proper, share)
+    for model in dict.fromkeys(event.scope for event in history.events("forward-unused")):
+        graded = list(with_gradients(history, model, runs=runs))
+        proper = [e for e in evaluations(history, model, runs=runs) if not e.in_training_mode]
+        if graded:
+            yield _in_training_mode(graded, proper, share, gradients="with gradients that no backward uses")
 
 
-def _in_training_mode(active: list[Evaluation], proper: list[Evaluation], share: float) -> Finding:
+def _in_training_mode(
+    active: list[Evaluation], proper: list[Evaluation], share: float, gradients: str = "without gradients"
+) -> Finding:
     number = len(active) + len(proper)
     is_meant = len(proper) >= share * number
     first = active[0]
     return Finding(
         "train-mode-in-eval",
         Severity.INFO if is_meant else Severity.WARNING,
-        f"{first.model} ran without gradients in training mode in {len(active)} of {number} evaluations that were "
+        f"{first.model} ran {gradients} in training mode in {len(active)} of {number} evaluations that were "
         f"looked at, with {_listed(first.on or first.unreached)} active",
         Location(file=first.file, line=first.line),
         min(e.step for e in active),

@@ -12,10 +12,10 @@ from diagnose.history import Floats, History, Ints, OptimizerFacts, SchedulerFac
 from diagnose.rules._base import rule
 
 _LOW_LEVEL: Final = 0.01
-_LOW_SHARE: Final = 0.8
+_LOW_SHARE: Final = 0.75
 
 
-@rule("lr-zero", explains=("update-too-small", "loss-not-decreasing"), overall=True)
+@rule("lr-zero", explains=("update-too-small", "loss-not-decreasing", "parameter-not-updated"), overall=True)
 def lr_zero(
     history: History,
     *,
@@ -36,9 +36,9 @@ def lr_zero(
     - fell to `small` = 0.1 % of its peak or less and stayed there for `share` = 50 % of the run, or
       for `share_by_epoch` = 75 % where the scheduler was stepped less than `per_step` = 0.5 times per
       optimizer step, that is, once per epoch;
-    - fell to 1 % of its peak or less for 80 % of the run, with a scheduler that was stepped with the
+    - fell to 1 % of its peak or less for 75 % of the run, with a scheduler that was stepped with the
       optimizer;
-    - was zero from the start to the end;
+    - was zero from the start to the end, or, by a scheduler, from the start for `share` = 50 % of it;
     - went down and up again, because `CosineAnnealingLR` was stepped with the optimizer for `turns` = 4
       times its `T_max` or more, and its lowest value is below `floor` = 0.1 of the highest;
     - never left the warm-up of a `OneCycleLR` that counts optimizer steps and was stepped once per epoch.
@@ -70,10 +70,21 @@ def lr_zero(
         if peak <= 0:
             yield _finding(
                 optimizer, facts, schedulers, steps,
-                f"the learning rate of {optimizer} is 0 in all {facts.steps} steps",
+                f"the learning rate of {optimizer} is 0 in all {facts.steps} steps"
+                + ("" if steps[-1] >= facts.steps else f" as far as seen, up to step {steps[-1]}"),
                 {"learning_rate": peak, "limit": 0.0},
                 "The learning rate was set to 0, or a scheduler multiplies it by 0.",
                 f"Give {optimizer} a learning rate.",
+            )  # fmt: skip
+            continue
+        asleep = _share_asleep(steps, rates, facts.steps)
+        if schedulers and asleep >= share:  # set by hand, it may be a way to freeze
+            yield _finding(
+                optimizer, facts, schedulers, steps,
+                f"the learning rate of {optimizer} is 0 for the first {100 * asleep:.0f} % of {facts.steps} steps",
+                {"peak": peak, "share": asleep, "limit": share},
+                "A warm-up is made of whole numbers (step // warmup), or is longer than the run.",
+                "Divide with /, and let the warm-up begin above 0.",
             )  # fmt: skip
             continue
         patient = any(s.type == "ReduceLROnPlateau" for s in schedulers) and not by_step
@@ -126,6 +137,12 @@ def _rates(history: History, optimizer: str) -> tuple[Ints, Floats]:
                 steps[step] = max(steps.get(step, 0.0), value)
     ordered = sorted(steps)
     return np.array(ordered, dtype=np.int64), np.array([steps[step] for step in ordered], dtype=np.float64)
+
+
+def _share_asleep(steps: Ints, rates: Floats, total: int) -> float:
+    """Share of the run before the last of the sampled steps from the first on that had a rate of exactly 0."""
+    awake = int(np.argmax(rates > 0))
+    return float(steps[awake - 1]) / max(total, 1) if awake else 0.0
 
 
 def _share_low(steps: Ints, rates: Floats, level: float, total: int) -> float:

@@ -1,0 +1,61 @@
+# fault: none
+# near: save-load-mismatch
+# note: a new head on purpose, trained after loading
+# ruff: noqa
+import copy, io, torch, torch.nn as nn, torch.nn.functional as F
+from sklearn.datasets import load_digits
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+X, y = load_digits(return_X_y=True)
+X = torch.tensor(X, dtype=torch.float32) / 16
+y = torch.tensor(y)
+perm = torch.randperm(len(X))
+X, y = X[perm], y[perm]
+Xtr, ytr, Xte, yte = X[:1400], y[:1400], X[1400:], y[1400:]
+
+
+def loop(model, epochs=5, lr=1e-3, bs=50):
+    opt = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
+    for e in range(epochs):
+        model.train()
+        for s in range(0, 1400, bs):
+            loss = F.cross_entropy(model(Xtr[s : s + bs]), ytr[s : s + bs])
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+
+
+def acc(model):
+    model.eval()
+    with torch.no_grad():
+        return (model(Xte).argmax(1) == yte).float().mean().item()
+
+
+buffer_g = io.BytesIO()
+
+
+def read(buffer):
+    buffer.seek(0)
+    return torch.load(buffer)
+
+
+class A(nn.Module):
+    def __init__(self, h, n):
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Linear(64, 96), nn.BatchNorm1d(96), nn.ReLU(), nn.Linear(96, 96), nn.ReLU())
+        setattr(self, h, nn.Sequential(nn.Linear(96, 96), nn.ReLU(), nn.Linear(96, n)))
+        self.h = h
+
+    def forward(self, x):
+        return getattr(self, self.h)(self.trunk(x))
+
+
+m = A("rot", 10)
+loop(m, 4)
+torch.save(m.state_dict(), buffer_g)
+m2 = A("head", 10)
+print(m2.load_state_dict(read(buffer_g), strict=False))
+print("before", acc(m2))
+loop(m2, 4)
+print(acc(m2))
