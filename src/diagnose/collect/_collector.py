@@ -88,12 +88,15 @@ class Shared:
         The multiples of the golden ratio keep no step with a cycle of the user's (Weyl 1916): of two optimizers that
         take turns, each gets its share.
         """
-        return self.turn <= self.thorough_until or self.turn * _GOLDEN % 1.0 < 1 / THOROUGH_EVERY
+        return self._is_one_in(THOROUGH_EVERY)
 
     @property
     def reads_data(self) -> bool:
         """Whether collectors hear this interval that need not hear all of them: see Collector.unhurried."""
-        return not self.follows or self.is_thorough
+        return not self.follows or self._is_one_in(2)
+
+    def _is_one_in(self, samples: int) -> bool:
+        return self.turn <= self.thorough_until or self.turn * _GOLDEN % 1.0 < 1 / samples
 
 
 class Collector:
@@ -101,7 +104,7 @@ class Collector:
 
     name: ClassVar[str]
     unhurried: ClassVar[bool] = False
-    """Reads what changes slowly: of sampled intervals in a row, it hears the thorough ones only."""
+    """Reads what changes slowly: of sampled intervals in a row, it hears about every second one."""
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared

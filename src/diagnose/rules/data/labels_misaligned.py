@@ -9,7 +9,11 @@ from diagnose.history import History
 from diagnose.rules._base import rule
 from diagnose.rules.data._success import class_entropy, left_to_learn
 
-_SYMPTOMS = ("loss-not-decreasing", "underfitting", "overfitting", "constant-output", "class-imbalance-collapse")
+# No step is the right one where there is nothing to learn.
+_SYMPTOMS = (
+    "loss-not-decreasing", "underfitting", "overfitting", "constant-output", "class-imbalance-collapse",
+    "update-too-large",
+)  # fmt: skip
 
 
 @rule("labels-misaligned", explains=_SYMPTOMS)

@@ -104,9 +104,13 @@ class _Explosion:
 
 
 def _norms(history: History, optimizer: str, until: float) -> tuple[Ints, Floats, bool]:
-    """Norms before clipping, if they were seen; else those that the step used. Finite ones before `until`."""
-    series = history.series("grad_norm_before_clip", optimizer)
-    clipped = len(series) > 0
+    """Norms before clipping, if they were seen; else those that the step used. Finite ones before `until`.
+
+    Where clipping came before GradScaler divided by its factor, the norm before it is that of the scaled gradients.
+    """
+    scaled = history.count("clipped-while-scaled", optimizer) > 0
+    series = history.series("grad_norm" if scaled else "grad_norm_before_clip", optimizer)
+    clipped = len(series) > 0 and not scaled
     if not clipped:
         series = history.series("grad_norm", optimizer)
     usable = np.isfinite(series.values) & (series.steps < until)
@@ -161,14 +165,12 @@ def _opened_too_large(
     clipped: bool,
 ) -> _Explosion | None:
     thrown = np.flatnonzero((np.nan_to_num(own.ratios[:opening]) >= 1).any(axis=1))
-    if len(thrown):
-        # What comes after the first such step is its consequence, whatever brought it about.
-        judged = own.steps[: int(thrown[0]) + 1]
-    elif clipped and len(norms) > opening and len(own.steps):
-        # Clipping keeps the weights safe; what is left to ask is whether it has to do so all the time.
-        judged = own.steps
-    else:
+    # Clipping keeps the weights safe; what is left to ask is whether it has to do so all the time.
+    if not len(own.steps) or not (len(thrown) or (clipped and len(norms) > opening)):
         return None
+    # What comes after the weights have moved by their own size is a consequence, whatever brought that about.
+    replaced = np.flatnonzero((np.nan_to_num(own.ratios).cumsum(axis=0) >= 1).any(axis=1))
+    judged = own.steps[: int(replaced[0]) + 1] if len(replaced) else own.steps
     first, last = int(judged[0]), int(judged[-1])
     within = (steps >= first) & (steps <= last)
     if not within.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from diagnose.findings import Evidence, Finding, Location, Severity
-from diagnose.history import Floats, History
+from diagnose.history import Floats, History, ParameterFacts
 from diagnose.rules._base import rule
 from diagnose.rules.loss._course import (
     Course,
@@ -29,11 +30,13 @@ MOST: Final = 0.9
 MOST_IN_ONE: Final = 0.6
 """Four sigmoid layers lose at most half of the whole in one step: the last layer has no sigmoid after it."""
 
+_RECURRENT: Final = ("RNN", "LSTM", "GRU")
+
 
 @rule(
     "vanishing-gradient",
     needs=("grad_rms", "param_rms"),
-    explains=("update-too-small", "loss-not-decreasing"),
+    explains=("update-too-small", "loss-not-decreasing", "constant-output"),
 )
 def vanishing_gradient(
     history: History,
@@ -73,7 +76,8 @@ def vanishing_gradient(
     It says nothing if the loss falls to a tenth: with Adam, small gradients may still move their layers.
     Embeddings do not count, and neither do layers whose gradient is exactly zero. It looks at the
     longest chain of layers that take in what the one before puts out, so that it cannot judge layers
-    with a fused or a gated projection, nor a gradient that fades over time inside a recurrent layer.
+    with a fused or a gated projection. A gradient that fades over time inside a recurrent layer shows only in what
+    comes before that layer, as an encoder of its first state.
     ## Source
     Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010;
     He et al., "Delving deep into rectifiers", 2015; Pascanu, Mikolov & Bengio, "On the difficulty of
@@ -92,7 +96,7 @@ def vanishing_gradient(
             continue
         if warming_up(history, optimizer):
             continue
-        profile = _profile(own, layers, course)
+        profile = _profile(history, own, layers, course)
         is_frozen = profile.first_moved < frozen and profile.last_moved >= 10 * profile.first_moved
         limit = decades_if_frozen if is_frozen else decades
         if learned(history, optimizer):
@@ -114,7 +118,8 @@ class _Profile:
         lost: powers of ten that it loses from the last to the first, per sample in which it could be
             told.
         gradual: whether no single step from one layer to the next makes for most of that. One that does
-            separates two branches with losses of different size rather than two layers of a chain.
+            separates two branches with losses of different size rather than two layers of a chain, unless one of
+            the two is recurrent: that stands for as many layers as it makes steps.
         first_moved, last_moved: how far all updates moved the first and the last third of the layers, as
             a share of their size: medians; NaN if unknown.
     """
@@ -131,25 +136,38 @@ def _layers(own: Weights, history: History) -> list[int]:
 
     A chain goes on as long as a weight takes in what the one before puts out (per position, if a
     convolution is flattened). So branches that merely run one after the other, as an actor and a critic,
-    are not strung together.
+    are not strung together. Of the weights of one module, as a recurrent cell has for input and state, those that take
+    in what the one before puts out count, and the others lie beside the chain.
     """
     chains: list[list[int]] = [[]]
     outputs, is_kernel = 0, False
-    for index, name in enumerate(own.names):
-        facts = history.parameters[name]
-        if facts.order is None or len(facts.shape) < 2 or not (own.gradients[:, index] > 0).any():
-            continue
-        transposed = facts.module_type.startswith("ConvTranspose")
-        outgoing, incoming = facts.shape[:2] if not transposed else facts.shape[1::-1]
-        goes_on = incoming % outputs == 0 if outputs and is_kernel else incoming == outputs
-        if not goes_on:
+    usable = [i for i, name in enumerate(own.names) if _is_layer(history.parameters[name], own.gradients[:, i])]
+    for _, together in itertools.groupby(usable, key=lambda i: history.parameters[own.names[i]].order):
+        module = list(together)
+        shapes = {index: _outgoing_incoming(history.parameters[own.names[index]]) for index in module}
+        follow = [i for i in module if outputs and _goes_on(outputs, shapes[i][1], is_kernel=is_kernel)]
+        if not follow:
             chains.append([])
-        chains[-1].append(index)
-        outputs, is_kernel = outgoing, len(facts.shape) > 2
+        chains[-1].extend(follow or module)
+        last = (follow or module)[-1]
+        outputs, is_kernel = shapes[last][0], len(history.parameters[own.names[last]].shape) > 2
     return max(chains, key=len)
 
 
-def _profile(own: Weights, layers: list[int], course: Course) -> _Profile:
+def _is_layer(facts: ParameterFacts, gradients: Floats) -> bool:
+    return facts.order is not None and len(facts.shape) > 1 and bool((gradients > 0).any())
+
+
+def _outgoing_incoming(facts: ParameterFacts) -> tuple[int, int]:
+    first, second = facts.shape[:2]
+    return (second, first) if facts.module_type.startswith("ConvTranspose") else (first, second)
+
+
+def _goes_on(outputs: int, incoming: int, *, is_kernel: bool) -> bool:
+    return incoming % outputs == 0 if is_kernel else incoming == outputs
+
+
+def _profile(history: History, own: Weights, layers: list[int], course: Course) -> _Profile:
     lost = np.array([decades_lost(row) for row in own.gradients[:, layers]])
     moved = []
     for index in layers:
@@ -158,8 +176,11 @@ def _profile(own: Weights, layers: list[int], course: Course) -> _Profile:
     third = max(1, len(moved) // 3)
     with np.errstate(divide="ignore"):
         typical = np.log10(np.nanmedian(own.gradients[:, layers], axis=0))
-    drops = np.diff(typical[np.isfinite(typical)])
-    gradual = bool(len(drops) and drops.max() <= MOST_IN_ONE * drops.sum())
+    known = np.flatnonzero(np.isfinite(typical))
+    drops = np.diff(typical[known])
+    unrolled = [history.parameters[own.names[layers[place]]].module_type.startswith(_RECURRENT) for place in known]
+    recurrent = [first or second for first, second in itertools.pairwise(unrolled)]
+    gradual = bool(len(drops) and (drops.max() <= MOST_IN_ONE * drops.sum() or recurrent[int(drops.argmax())]))
     return _Profile(layers, lost[np.isfinite(lost)], gradual, _median(moved[:third]), _median(moved[-third:]))
 
 

@@ -16,8 +16,11 @@ from diagnose.stats.curves import trailing_run
 _LOGITS = ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
 _RARE = 0.01
 
+# Outputs that do not depend on the inputs leave no gradient but that of the last bias.
+_SYMPTOMS = ("loss-not-decreasing", "underfitting", "update-too-small")
 
-@rule("constant-output", needs=("output_spread",), explains=("loss-not-decreasing", "underfitting"), overall=True)
+
+@rule("constant-output", needs=("output_spread",), explains=_SYMPTOMS, overall=True)
 def constant_output(
     history: History, *, limit: float = 0.01, window: int = 5, min_steps: int = 50, exact: float = 1e-6
 ) -> Iterator[Finding]:

@@ -9,8 +9,14 @@ from diagnose.findings import Evidence, Finding, Location, Severity
 from diagnose.history import Event, History
 from diagnose.rules._base import rule
 
+# What is clipped against a limit that is thousands of times too small hardly moves.
+_SYMPTOMS = (
+    "exploding-gradient", "update-too-large", "update-too-small", "loss-diverging", "loss-not-decreasing",
+    "clip-always-active",
+)  # fmt: skip
 
-@rule("clip-after-step", explains=("exploding-gradient", "update-too-large", "loss-diverging", "clip-always-active"))
+
+@rule("clip-after-step", explains=_SYMPTOMS)
 def clip_after_step(history: History, *, share: float = 0.5, at_least: int = 3) -> Iterator[Finding]:
     """Gradients are clipped where it has no effect, or while a loss scale is in them.
 
