@@ -15,7 +15,7 @@ from diagnose.history import EventKind, History
 
 STEPS = 12
 KINDS: tuple[EventKind, ...] = (
-    "gradients-discarded", "stepped-twice", "clipped-too-late", "clipped-while-scaled",
+    "gradients-discarded", "stepped-twice", "stepped-by-both", "clipped-too-late", "clipped-while-scaled",
 )  # fmt: skip
 Loop = Callable[[nn.Module, torch.optim.Optimizer, list[Tensor]], None]
 
@@ -120,6 +120,42 @@ def test_two_optimizers_step_with_one_gradient() -> None:
     assert history.count("stepped-twice", "optimizer") == 0
     (first, *_) = history.events("stepped-twice")
     assert (first.detail["other"], first.detail["parameters"]) == ("optimizer", 4)
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_a_critic_that_the_optimizer_of_its_opponent_moves_too(stacked: bool) -> None:
+    def loop(critic: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Tensor]) -> None:
+        generator = nn.Linear(4, 4)
+        stack = nn.Sequential(generator, critic)
+        opponent = torch.optim.SGD((stack if stacked else generator).parameters(), lr=1e-3)
+        for x in batches:
+            optimizer.zero_grad()
+            loss_of(critic, generator(x).detach()).backward()
+            optimizer.step()
+            opponent.zero_grad()
+            (-loss_of(stack, x)).backward()
+            opponent.step()
+
+    history = observe(loop)
+    assert history.count("stepped-twice") == 0
+    assert history.count("stepped-by-both") == (STEPS - 1 if stacked else 0)
+
+
+def test_the_encoder_of_an_adversarial_autoencoder() -> None:
+    """Two optimizers hold it, each with a loss of its own, and something else comes behind it in both."""
+
+    def loop(encoder: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Tensor]) -> None:
+        decoder, critic = nn.Linear(1, 4), nn.Linear(1, 1)
+        both = torch.optim.SGD([*encoder.parameters(), *decoder.parameters()], lr=1e-3)
+        for x in batches:
+            both.zero_grad()
+            (decoder(encoder(x)) - x).square().mean().backward()
+            both.step()
+            optimizer.zero_grad()
+            critic(encoder(x)).mean().backward()
+            optimizer.step()
+
+    assert not counts(observe(loop))
 
 
 def by_norm(parameters: Any) -> None:

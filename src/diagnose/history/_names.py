@@ -73,6 +73,9 @@ EventKind = Literal[
     # Gradients that another optimizer had used already were used by this one too. detail: other, parameters,
     # parameter, file, line of the step.
     "stepped-twice",
+    # All parameters of another optimizer were stepped by this one too, with gradients of its own, and they are the last
+    # ones before the loss: what this optimizer trains feeds them. detail: as of "stepped-twice".
+    "stepped-by-both",
     # Clipping found a norm above its limit. detail: norm, limit, file, line.
     "clipped",
     # Before a step gradients were clipped that no step could use any more, or none. detail: after_step, exceeded,

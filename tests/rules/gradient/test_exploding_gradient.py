@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from diagnose.findings import Severity
@@ -113,6 +114,23 @@ def test_a_gan() -> None:
     other = {"critic.weight": Parameter()}
     history_of(steps=300, loss=flat(300, 0.7), parameters=other, optimizer="critic", into=history)
     assert not said(history, CODE)
+
+
+@pytest.mark.parametrize(("gradient", "loss", "fires"), [(1e4, 1e3, True), (1e4, 3.0, False), (100.0, 1e3, False)])
+def test_players_that_run_away_from_each_other(gradient: float, loss: float, fires: bool) -> None:
+    growing = np.geomspace(1.0, gradient, len(AT))
+    history = run(growing, loss=-np.geomspace(1.0, loss, 300), ratio=1e-2, optimizer="critic")
+    history_of(steps=300, loss=flat(300, 0.7), parameters={"g.weight": Parameter()}, optimizer="g", into=history)
+    assert bool(said(history, CODE)) is fires
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_loss_scale_is_not_taken_for_an_explosion(scaled: bool) -> None:
+    """Clipping before `unscale_` finds the gradients times 65,536."""
+    norms = {"grad_norm_before_clip": 65536.0 * 3, "grad_norm": 1e-5} if scaled else {"grad_norm": 65536.0 * 3}
+    events = [("clipped-while-scaled", step, {"scale": 65536.0}) for step in AT] if scaled else []
+    history = history_of(steps=300, loss=flat(300), parameters=chain(3, ratio=2.0), events=events, **norms)
+    assert bool(said(history, CODE)) is not scaled
 
 
 def test_a_policy_gradient_whose_returns_grow() -> None:

@@ -112,6 +112,23 @@ def test_two_chains_of_fitting_sizes_differ_in_one_step() -> None:
     assert not said(run(parameters), CODE)
 
 
+def unrolled(cell: str) -> dict[str, Parameter]:
+    """An encoder of the first state, a cell that makes thirty steps, and what reads the last state."""
+    kinds = {"encoder.0": "Linear", "encoder.2": "Linear", "cell": cell, "readout": "Linear"}
+    return {
+        "encoder.0.weight": Parameter(gradient=1e-9, module_type=kinds["encoder.0"], order=1),
+        "encoder.2.weight": Parameter(gradient=1e-9, module_type=kinds["encoder.2"], order=2),
+        "cell.weight_ih": Parameter((64, 16), gradient=1e-3, module_type=cell, order=3),
+        "cell.weight_hh": Parameter((64, 64), gradient=1e-3, module_type=cell, order=3),
+        "readout.weight": Parameter((10, 64), gradient=1e-2, module_type=kinds["readout"], order=33),
+    }
+
+
+def test_a_recurrent_cell_stands_for_many_layers() -> None:
+    assert said(run(unrolled("RNNCell")), CODE)
+    assert not said(run(unrolled("Linear")), CODE)
+
+
 def test_a_layer_below_dead_units() -> None:
     parameters = chain(6)
     for name in list(parameters)[:4]:

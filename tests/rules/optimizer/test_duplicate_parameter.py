@@ -9,20 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diagnose.findings import Severity
-from diagnose.history import History
+from diagnose.history import EventKind, History
 from diagnose.testing import Parameter, history_of
 from tests.rules.looking import flat, said, the_only
 
 CODE = "duplicate-parameter"
 
 
-def run(concerned: Iterable[int] = (), steps: int = 40, times: int = 1) -> History:
+def run(concerned: Iterable[int] = (), steps: int = 40, times: int = 1, kind: EventKind = "stepped-twice") -> History:
     detail = {"other": "first", "parameters": 2, "parameter": "trunk.weight", "file": "train.py", "line": 30}
     history = history_of(
         steps=steps,
         loss=flat(steps),
         parameters={"trunk.weight": Parameter(), "trunk.bias": Parameter((64,))},
-        events=[("stepped-twice", step, detail) for step in concerned],
+        events=[(kind, step, detail) for step in concerned],
     )
     history.parameters["trunk.weight"].optimizers = ("SGD",) * times
     return history
@@ -33,12 +33,17 @@ def test_two_optimizers_step_with_one_gradient() -> None:
     assert finding.severity is Severity.WARNING
     assert (finding.where.parameter, finding.where.line) == ("trunk.weight", 30)
     assert finding.evidence["other"] == "first"
-    assert "2 parameters" in finding.message
+    assert "trunk.weight and a parameter more" in finding.message
 
 
 @pytest.mark.parametrize(("number", "fires"), [(9, False), (10, True)])
 def test_the_limit_is_a_quarter_of_the_steps(number: int, fires: bool) -> None:
     assert bool(said(run(range(1, number + 1)), CODE)) is fires
+
+
+def test_the_optimizer_of_a_stack_moves_the_critic_too() -> None:
+    finding = the_only(run(range(2, 41), kind="stepped-by-both"), CODE)
+    assert "all that first trains" in finding.message
 
 
 def test_one_optimizer_holds_it_twice() -> None:

@@ -12,6 +12,7 @@ from diagnose.findings import Severity
 from diagnose.history import History
 from diagnose.testing import Parameter, history_of, sampled_steps
 from tests.rules.looking import chain, falling, flat, loud, noisy, said, the_only
+from tests.rules.objective.runs import with_objective
 
 CODE = "update-too-large"
 AT = sampled_steps(300)
@@ -87,6 +88,14 @@ def test_it_lasts_to_the_end_and_the_loss_hovers() -> None:
     assert the_only(run(0.3, loss=hovering), CODE).severity is Severity.WARNING
     still_falling = noisy(15 * np.exp(-0.01 * np.arange(300)), 0.05)
     assert not loud(said(run(0.3, loss=still_falling), CODE))
+
+
+@pytest.mark.parametrize(("late", "fires"), [(3.9, True), (2.0, False)])
+def test_it_lasts_to_the_end_and_the_loss_stays_near_guessing(late: float, fires: bool) -> None:
+    """However high the loss began: distances as logits begin far above ln 64."""
+    loss = noisy(late + 8 * np.exp(-0.1 * np.arange(300)), 0.05)
+    history = with_objective(run(0.3, loss=loss), classes=64, uninformed=math.log(64), alone=20, optimizer="SGD")
+    assert bool(loud(said(history, CODE))) is fires
 
 
 def test_the_worst_weight_is_named() -> None:

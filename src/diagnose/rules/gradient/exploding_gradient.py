@@ -31,6 +31,7 @@ def exploding_gradient(
     decades: float = 3.0,
     samples: int = 3,
     opening: int = 10,
+    runaway: float = 1e3,
 ) -> Iterator[Finding]:
     """The gradient is orders of magnitude too large, and training suffers.
 
@@ -49,7 +50,9 @@ def exploding_gradient(
       over the whole run counts.
 
     Either counts only if the loss became non-finite or learned nothing (it is not a tenth below its
-    start at the end).
+    start at the end). Of optimizers that train against each other, whose losses say little, one thing is asked: whether
+    they *ran away*, the norm to `runaway` = 1,000 times its median over the first `opening` samples, and the loss to a
+    tenth of that, in size.
     ## Why it matters
     The gradient is the slope of the loss; a step along it is sensible as long as the slope does not
     change much. At a cliff it is huge and points nowhere useful: one step throws the parameters far away
@@ -70,7 +73,8 @@ def exploding_gradient(
     Three powers of ten between layers mirror the limit of `vanishing-gradient`: no learning rate suits
     both ends (Glorot & Bengio, 2010, sec. 4.2, for the variance of back-propagated gradients). 100 times
     one's own median is beyond the spikes of a stable run, which stay within one order of magnitude mostly
-    and within two nearly always.
+    and within two nearly always. Arjovsky, Chintala & Bottou, "Wasserstein GAN", 2017: the critic has to be Lipschitz,
+    else its values and gradients have no bound.
     """
     for optimizer, facts in history.optimizers.items():
         if facts.closures:
@@ -81,9 +85,12 @@ def exploding_gradient(
         if not len(steps) or course is None or not len(course):
             continue
         broke = until < math.inf
-        if not broke and learned(history, optimizer) is not False and course.keeps():
-            continue
         if not broke and opponents(history, optimizer):
+            found = _ran_away(course, steps, norms, runaway, opening)
+            if found is not None:
+                yield _finding(history, optimizer, course, found, clipped=clipped)
+            continue
+        if not broke and learned(history, optimizer) is not False and course.keeps():
             continue
         own = weights(history, optimizer, before=until)
         found = _grew(own, steps, norms, growth, growth_alone, large_update, samples, broke=broke) or _opened_too_large(
@@ -150,6 +157,18 @@ def _grew(
         return None
     worst = int(at[np.argmax(times[at])])
     return _Explosion(first, int(steps[1:][at[-1]]), "grew", float(times[worst]), growth, float(norms[1:][worst]))
+
+
+def _ran_away(course: Course, steps: Ints, norms: Floats, runaway: float, opening: int) -> _Explosion | None:
+    """Two players whose losses and gradients grow without bound: no balance, as of a critic that nothing holds."""
+    if len(norms) < 2 * opening or len(course) < 2 * opening:
+        return None
+    first, late = float(np.median(norms[:opening])), float(np.median(norms[-opening // 2 :]))
+    size = np.abs(course.values)
+    grew = late >= runaway * first > 0 and np.median(size[-opening:]) >= 0.1 * runaway * np.median(size[:opening])
+    if not grew:
+        return None
+    return _Explosion(int(steps[0]), int(steps[-1]), "grew", late / first, runaway, late)
 
 
 def _opened_too_large(

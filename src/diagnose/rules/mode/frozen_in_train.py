@@ -8,8 +8,14 @@ from diagnose.findings import Finding, Location, Severity
 from diagnose.history import History, ModeFacts
 from diagnose.rules._base import rule
 
+# A normalisation that does nothing leaves a deep network with the signals that it was built to keep in bounds.
+_SYMPTOMS = (
+    "loss-not-decreasing", "loss-diverging", "underfitting", "overfitting", "constant-output", "dead-units",
+    "saturated-units", "vanishing-gradient", "exploding-gradient",
+)  # fmt: skip
 
-@rule("frozen-in-train", explains=("loss-not-decreasing", "loss-diverging", "overfitting"))
+
+@rule("frozen-in-train", explains=_SYMPTOMS)
 def frozen_in_train(
     history: History,
     *,

@@ -70,8 +70,9 @@ def update_too_large(
 
     Otherwise there is a `warning` if a step as large as the weights made the loss jump to `explosion` = 10
     times its start; or if the loss no longer falls and its level wanders `restless` = 2 times more than
-    independent noise would make it, after such a jump or with large steps to the end of the run. A step as
-    large as the weights that did no harm gets an `info`.
+    independent noise would make it, after such a jump or with large steps to the end of the run; or if there are large
+    steps to the end and the loss has not come below `unlearned` = 80 % of that of guessing, however high it began. A
+    step as large as the weights that did no harm gets an `info`.
     ## Why it matters
     Gradient descent trusts a straight line. After a step of 10 % of the weights that line no longer
     holds: the step overshoots, the initialisation is lost, ReLU units are thrown to where they never
@@ -116,7 +117,7 @@ def update_too_large(
             yield _finding(own, course, found, Severity.ERROR)
         elif burst and _never_as_low_again(course):
             yield _finding(own, course, burst, Severity.ERROR)
-        elif persistent and lasts and hovers:
+        elif persistent and lasts and (hovers or _near_guessing(history, course, unlearned)):
             yield _finding(own, course, persistent, Severity.WARNING)
         elif burst:
             harmed = jumped >= explosion or (jumped >= jump and hovers)
@@ -192,6 +193,17 @@ def _left_high(
     share = {"burst": 0.5, "persistent": unlearned, "together": 1 - SOME}[found.how]
     learned = found.how == "together" and not guesses and _gained(history, course.optimizer)
     return _kept(history, course.optimizer, share) and not learned
+
+
+def _near_guessing(history: History, course: Course, unlearned: float) -> bool:
+    """Whether the loss ends near that of a model that knows nothing, however high it began."""
+    levels = [
+        facts.uninformed
+        for facts in history.objectives.values()
+        if facts.optimizer == course.optimizer and facts.alone and facts.reduction == "mean"
+    ]
+    known = len(levels) == 1 and levels[0] is not None and len(courses(history, course.optimizer)) == 1
+    return known and course.late >= unlearned * (levels[0] or 0.0)
 
 
 def _never_as_low_again(course: Course) -> bool:
