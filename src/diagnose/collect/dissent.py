@@ -64,33 +64,37 @@ class DissentCollector(Collector):
     """Fills `history.dissents`, for each loss call that is given one class per example, when the watch ends.
 
     Only of models with one floating point input: an image, a series or a row of a table. Kept of a batch are at most
-    256 examples, of an example at most 256 values, evenly spread; where 2,048 rows are kept, every second batch is
-    dropped. Memory: 2 MiB for each of at most 4 loss calls; in the end some 30 MiB for a moment, and 0.2 seconds.
+    256 examples, of an example at most 256 values, evenly spread; where 2,048 rows are kept, every second batch of
+    every call is dropped. Memory: 2 MiB for each of at most 4 loss calls; in the end some 30 MiB for a moment, and 0.2
+    seconds.
     """
 
     name: ClassVar[str] = "dissent"
+    unhurried: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
-        self._inputs: list[
-            tuple[Tensor, bool] | None
-        ] = []  # one for each model that ran, None if it cannot be compared
+        # One for each model that ran, None if it cannot be compared.
+        self._inputs: list[tuple[Tensor, bool] | None] = []
         self._calls: list[_Call] = []
         self._kept: dict[str, list[_Rows]] = {}
         self._places: dict[str, tuple[str, str | None, int | None]] = {}
-        self._met: dict[str, int] = {}
-        self._stride: dict[str, int] = {}
+        self._turn = -1
+        self._stride = 1
+        self._reads = True
         self._mixed: set[tuple[str | None, int | None]] = set()
 
     def interval_begins(self, stepped: object, follows: bool) -> None:
         self._inputs.clear()
         self._calls.clear()
+        self._turn += 1
+        self._reads = self._turn % self._stride == 0
 
     def backward_begins(self, loss: Loss | None) -> None:
         self._inputs.clear()
 
     def model_ran(self, run: ModelRun) -> None:
-        if not run.training or len(self._inputs) >= 2:
+        if not self._reads or not run.training or len(self._inputs) >= 2:
             return
         tensors = [t for t in (*run.args, *run.kwargs.values()) if isinstance(t, Tensor)]
         # A loss module, or a head that is given what another module made, is no model of the data.
@@ -124,10 +128,8 @@ class DissentCollector(Collector):
             if scope not in self._kept and len(self._kept) >= LOSSES_KEPT:
                 continue
             self._places[scope] = step.name, call.file, call.line
-            turn = self._met[scope] = self._met.get(scope, -1) + 1
-            if turn % self._stride.setdefault(scope, 1) == 0:
-                with Unseen():
-                    self._keep(self._kept.setdefault(scope, []), call.rows, step.number, scope)
+            with Unseen():
+                self._keep(self._kept.setdefault(scope, []), call.rows, step.number)
 
     def finish(self) -> None:
         for scope, kept in self._kept.items():
@@ -155,15 +157,16 @@ class DissentCollector(Collector):
         if all((call.file, call.line) != (new.file, new.line) for call in self._calls):
             self._calls.append(new)
 
-    def _keep(self, kept: list[_Rows], rows: _Rows, step: int, scope: str) -> None:
+    def _keep(self, kept: list[_Rows], rows: _Rows, step: int) -> None:
         features, labels, top, certainty = (t.cpu() for t in (rows.features, rows.labels, rows.top, rows.certainty))
         new = _Rows(step, features, labels, top, certainty, rows.are_images)
         if kept and kept[0].features.shape[1] != new.features.shape[1]:
             return
         kept.append(new)
         if sum(len(each.labels) for each in kept) > ROWS_KEPT:
-            del kept[1::2]
-            self._stride[scope] *= 2
+            self._stride *= 2
+            for each_kept in self._kept.values():
+                del each_kept[1::2]
 
 
 def _features(rows: Tensor) -> Tensor:
