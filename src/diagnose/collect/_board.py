@@ -2,9 +2,9 @@
 
 Patched are only functions that nobody stores, pickles or scripts: the one door to the autograd engine,
 `zero_grad`, `Module.train`, `Module.state_dict` and `load_state_dict`, the entry of a block without gradients,
-GradScaler's and clipping's inner steps, how a scheduler begins, `torch.compile`. `F.relu` and its like are never
-replaced; forward.py reads them by a mode. A patch is taken back only if it is still ours; if somebody has patched
-over it, it stays, and does nothing. In a forked child nobody listens.
+GradScaler's and clipping's inner steps, how a scheduler or a pass over a DataLoader begins, `torch.compile`.
+`F.relu` and its like are never replaced; forward.py reads them by a mode. A patch is taken back only if it is still
+ours; if somebody has patched over it, it stays, and does nothing. In a forked child nobody listens.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
+from torch.utils.data import DataLoader
 
 from diagnose.collect.callsite import code_id, is_ours_or_torchs
 
@@ -60,6 +61,7 @@ class Listener(Protocol):
     def loss_scaled(self, loss: Tensor, scaled: Tensor) -> None: ...
     def mode_set(self, module: torch.nn.Module, *, training: bool) -> None: ...
     def gradients_off(self, place: tuple[int, int]) -> None: ...
+    def loader_begins(self) -> None: ...
     def state_taken(self, module: torch.nn.Module, state: Any) -> None: ...
     def state_loads(self, module: torch.nn.Module, state: Any) -> None: ...
     def state_loaded(self, module: torch.nn.Module, state: Any, missing: list[str], unexpected: list[str]) -> None: ...
@@ -306,6 +308,16 @@ def _wrap_scheduler(original: Callable[..., Any]) -> Callable[..., Any]:
     return init
 
 
+def _wrap_iter(original: Callable[..., Any]) -> Callable[..., Any]:
+    def iterate(self: Any) -> Any:
+        if not _silent():
+            for listener in tuple(_listeners):
+                listener.loader_begins()
+        return original(self)
+
+    return iterate
+
+
 def _wrap_scale(original: Callable[..., Any]) -> Callable[..., Any]:
     def scale(self: grad_scaler.GradScaler, outputs: Any) -> Any:
         scaled = original(self, outputs)
@@ -481,6 +493,7 @@ def _install() -> None:
     _patches.append(_Patch(torch.no_grad, "__enter__", _wrap_enter))
     _patches.append(_Patch(torch.inference_mode, "__enter__", _wrap_enter))
     _patches.append(_Patch(torch.set_grad_enabled, "__enter__", _wrap_enter_if_off))
+    _patches.append(_Patch(DataLoader, "__iter__", _wrap_iter))
     for owner, name, wrap in (  # private: absent in some versions, and then unseen
         (clip_grad, "_clip_grads_with_norm_", _wrap_clip),
         (clip_grad, "_group_tensors_by_device_and_dtype", _wrap_grouping),

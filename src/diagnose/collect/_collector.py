@@ -152,6 +152,9 @@ class Collector:
     def evaluation_ends(self) -> None:
         """Training goes on after a phase in which a model ran or a loss was seen."""
 
+    def loader_begins(self) -> None:
+        """A pass over a DataLoader begins, within a phase."""
+
     def evaluation_loss(self, value: Tensor, *, summed: bool, examples: int) -> None:
         """A loss function was called without gradients."""
 

@@ -567,6 +567,11 @@ class Session:
             self.tap.install()
             self._wake_or_sleep()
 
+    def loader_begins(self) -> None:
+        if self._evaluating is not None and not self._foreign():
+            with self._ours():
+                self._tell("loader_begins")
+
     def state_taken(self, module: nn.Module, state: Any) -> None:
         if not self._foreign():
             with self._ours():
