@@ -618,6 +618,8 @@ class NeighbourFacts:
         rows: examples compared; 0 if there were none to compare.
         classes: different labels among them.
         agree, by_chance, sigmas: as stats.neighbours.Agreement.
+        nearness: as stats.neighbours.nearness: about 1 if the inputs have no structure of their own, 1 if unknown.
+        fitted_agree, fitted_sigmas: how often a simple fit says the label, as stats.neighbours.fitted_agreement.
         moved: how the labels of each batch would have to be moved to follow the inputs best; "" if in no way.
         moved_agree, moved_sigmas: how well they would.
     """
@@ -630,6 +632,9 @@ class NeighbourFacts:
     agree: float = 0.0
     by_chance: float = 0.0
     sigmas: float = 0.0
+    nearness: float = 1.0
+    fitted_agree: float = 0.0
+    fitted_sigmas: float = 0.0
     moved: str = ""
     moved_agree: float = 0.0
     moved_sigmas: float = 0.0

@@ -78,7 +78,7 @@ def history_of(facts: NeighbourFacts, *, evaluated: float | None) -> History:
 
 
 def facts(**changes: float) -> NeighbourFacts:
-    found = NeighbourFacts("SGD", "train.py", 3, rows=300, classes=2, agree=0.5, by_chance=0.5, sigmas=0.0)
+    found = NeighbourFacts("SGD", "train.py", 3, rows=300, classes=2, agree=0.5, by_chance=0.5, nearness=0.9)
     for name, value in changes.items():
         setattr(found, name, value)
     return found
@@ -91,6 +91,8 @@ def facts(**changes: float) -> NeighbourFacts:
         ({"rows": 299}, None, False),
         ({"sigmas": 2.0}, None, False),
         ({"classes": 1}, None, False),
+        ({"nearness": 0.91}, None, False),  # noise: what depends on it may be hard, or random
+        ({"fitted_sigmas": 2.0}, None, False),
         ({}, 0.70, True),
         ({}, 0.60, False),  # the network has found what neighbours do not show: the task is hard
     ],
