@@ -173,6 +173,9 @@ class Collector:
     def difference_taken(self, call: LossCall) -> None:
         """Outside of modules, outputs and data of the same shape were subtracted; `result` is the difference."""
 
+    def compared(self, first: Tensor, second: Tensor) -> None:
+        """Two tensors of one value per example were compared by `==`, in an evaluation phase."""
+
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
         """A dropout or a normalisation with running statistics ran; `training`: with gradients enabled."""
 

@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 
 from diagnose.collect import _board
 from diagnose.collect._collector import PROBE_SECONDS, THOROUGH_TURNS, Collector, Loss, Shared, Step
+from diagnose.collect.accuracy import AccuracyCollector
 from diagnose.collect.activations import ActivationCollector, OutputCollector
 from diagnose.collect.averages import CopyCollector
 from diagnose.collect.callsite import CallSite, call_site, code_id
@@ -80,6 +81,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     ActivationCollector,
     OutputCollector,
     EvaluationCollector,
+    AccuracyCollector,
     LabelCollector,
     ObjectiveCollector,
     ModesCollector,
@@ -708,6 +710,11 @@ class Session:
         if self._sampled:
             with self._ours():
                 self._tell("difference_taken", call)
+
+    def compared(self, first: Tensor, second: Tensor) -> None:
+        if self._evaluating is not None:
+            with self._ours():
+                self._tell("compared", first, second)
 
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
         if self._looking:

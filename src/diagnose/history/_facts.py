@@ -609,6 +609,22 @@ class PairFacts:
 
 
 @dataclass
+class AccuracyFacts:
+    """How often a model was right in evaluation, where a line compares its answers with labels; its best phase.
+
+    Attributes:
+        phases: evaluation phases that were looked at.
+        examples, right, by_chance, sigmas: as stats.neighbours.Agreement.
+    """
+
+    phases: int = 0
+    examples: int = 0
+    right: float = 0.0
+    by_chance: float = 0.0
+    sigmas: float = 0.0
+
+
+@dataclass
 class NeighbourFacts:
     """Whether examples that are near to one another have the same label; see collect/neighbours.py.
 

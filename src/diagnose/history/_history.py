@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from diagnose.errors import HistoryError
 from diagnose.history._facts import (
+    AccuracyFacts,
     CopyFacts,
     EvaluationFacts,
     EvaluationRows,
@@ -56,6 +57,7 @@ _BY_NAME: Final[Mapping[str, type[Any]]] = {
     "evaluated": EvaluationRows,
     "inputs": InputFacts,
     "neighbours": NeighbourFacts,
+    "accuracies": AccuracyFacts,
 }
 _IN_ORDER: Final[Mapping[str, type[Any]]] = {
     "twins": TwinFacts,
@@ -92,6 +94,7 @@ class History:
         self.evaluated: dict[str, EvaluationRows] = {}
         self.inputs: dict[str, InputFacts] = {}
         self.neighbours: dict[str, NeighbourFacts] = {}
+        self.accuracies: dict[str, AccuracyFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------

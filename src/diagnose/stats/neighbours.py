@@ -99,9 +99,7 @@ def fitted_agreement(features: Floats, labels: Ints, parts: int = 5) -> Agreemen
         covariance = others.T @ others + known.shape[1] * np.eye(known.shape[1])
         weights = np.linalg.solve(covariance, others.T @ (wanted[part != number] - level))
         said[part == number] = (level + rows @ weights).argmax(axis=1)
-    frequencies = [np.bincount(values, minlength=len(classes)) / len(good) for values in (said, index)]
-    by_chance = float(frequencies[0] @ frequencies[1])
-    return _compared(float((said == index).mean()), by_chance, len(good))
+    return right_beyond_chance(said, index)
 
 
 def agreement(labels: Ints, neighbours: Ints) -> Agreement:
@@ -119,6 +117,17 @@ def agreement(labels: Ints, neighbours: Ints) -> Agreement:
     by_chance = float(((counts / len(labels)) ** 2).sum())
     share = float((labels[has_one] == labels[neighbours[has_one]]).mean())
     return _compared(share, by_chance, rows)
+
+
+def right_beyond_chance(answers: Ints, labels: Ints) -> Agreement:
+    """How often answers are right; by chance, as often as if they were permuted.
+
+    Args:
+        answers, labels: shape (N,), not negative, N > 0.
+    """
+    most = int(max(answers.max(), labels.max())) + 1
+    shares = [np.bincount(values, minlength=most) / len(labels) for values in (answers, labels)]
+    return _compared(float((answers == labels).mean()), float(shares[0] @ shares[1]), len(labels))
 
 
 def _compared(share: float, by_chance: float, rows: int) -> Agreement:

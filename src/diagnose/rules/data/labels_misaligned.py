@@ -24,6 +24,7 @@ def labels_misaligned(
     moved: float = 6.0,
     unlearned: float = 0.99,
     structured: float = 0.9,
+    no_better: float = 3.0,
 ) -> Iterator[Finding]:
     """Inputs and labels do not belong together: they were shuffled apart, moved against one another, or mixed up.
 
@@ -37,8 +38,10 @@ def labels_misaligned(
     labels of nearest neighbours agree as often as permuted ones would (less than `followed` = 2 standard deviations
     more often). It speaks if they agree by `moved` = 6 standard deviations once the labels of each batch are moved by
     up to three places, or reversed; or if neither a ridge regression on the columns and their squares nor the network
-    found anything in the inputs: its loss ends at `unlearned` = 99 % or more of the entropy of the classes, in training
-    or, where that is seen, in every evaluation. For that the inputs must have a structure of their own: nearest
+    found anything in the inputs. The network's loss ends at `unlearned` = 99 % or more of the entropy of the classes in
+    every evaluation; where no loss is evaluated, its answers are never right more often than permuted ones would be, by
+    `no_better` = 3 standard deviations (if the program compares them with labels by `==`); or else its loss in training
+    ends there. For that the inputs must have a structure of their own: nearest
     neighbours are at most `structured` = 90 % as far apart as they would be if the columns were independent. In noise,
     which rows are near means nothing: labels that depend on it may be hard to learn, or drawn to try something out.
     ## Why it matters
@@ -54,7 +57,7 @@ def labels_misaligned(
     Labels that are drawn anew on purpose look the same. The second question is asked of plain images and tables only.
     Of a task that neither neighbours nor the network can do at all, it cannot say whether it is hard or its labels
     are wrong: of inputs without structure it says nothing then, and `loss-not-decreasing` speaks for it. Nor is labels'
-    wrong order seen that the network learns by heart, where no loss is evaluated.
+    wrong order seen that the network learns by heart, where no evaluation is seen.
     ## Source
     Zhang, Bengio, Hardt, Recht & Vinyals, "Understanding deep learning requires rethinking generalization", 2017: fixed
     random labels are learned by heart, so it is the change that leaves nothing to learn. The numbers are judgement:
@@ -65,7 +68,7 @@ def labels_misaligned(
     digits, wines, tumours, series and prototypes with noise 0.4 to 0.89: hence 90 %.
     """
     # What says most comes first: how labels are moved, that they change, that nothing connects them.
-    found = list(_strangers(history, min_rows, followed, moved, unlearned, structured))
+    found = list(_strangers(history, min_rows, followed, moved, unlearned, structured, no_better))
     certain = [finding for finding in found if finding.severity is Severity.ERROR]
     yield from certain or list(_shuffled_anew(history, kept, at_least, twins)) or found
 
@@ -100,7 +103,13 @@ def _shuffled_anew(history: History, kept: float, at_least: int, twins: float) -
 
 
 def _strangers(
-    history: History, min_rows: int, followed: float, moved: float, unlearned: float, structured: float
+    history: History,
+    min_rows: int,
+    followed: float,
+    moved: float,
+    unlearned: float,
+    structured: float,
+    no_better: float,
 ) -> Iterator[Finding]:
     for facts in history.neighbours.values():
         if facts.rows < min_rows or facts.classes < 2 or facts.sigmas >= followed:
@@ -132,7 +141,7 @@ def _strangers(
         elif (
             facts.nearness <= structured
             and facts.fitted_sigmas < followed
-            and _nothing_found(history, facts.optimizer, unlearned)
+            and _nothing_found(history, facts.optimizer, unlearned, no_better)
         ):
             yield Finding(
                 "labels-misaligned",
@@ -149,7 +158,9 @@ def _strangers(
             )
 
 
-def _nothing_found(history: History, optimizer: str, unlearned: float) -> bool:
+def _nothing_found(
+    history: History, optimizer: str, unlearned: float, no_better: float, fewest: int = 100, constant: float = 0.9
+) -> bool:
     """Whether the network does no better than the frequencies of the classes: in evaluation, else in training."""
     entropy = class_entropy(history, optimizer)
     evaluated = [
@@ -159,4 +170,8 @@ def _nothing_found(history: History, optimizer: str, unlearned: float) -> bool:
     ]
     if evaluated and entropy > 0:
         return min(evaluated) >= unlearned * entropy
+    # Answers that are nearly all the same are right by chance only, whatever was found.
+    known = [a for a in history.accuracies.values() if a.examples >= fewest and a.by_chance < constant]
+    if known:
+        return max(a.sigmas for a in known) < no_better
     return left_to_learn(history, optimizer) >= unlearned
