@@ -310,7 +310,7 @@ def test_a_collector_that_raises_is_switched_off(victim: type[Collector], event:
     finally:
         session.close()
     assert all(torch.equal(a, b) for a, b in zip(plain, watched, strict=True))
-    if event in ("gate_used", "operands_enlarged", "difference_taken"):
+    if event in ("gate_used", "loader_begins", "compared", "operands_enlarged", "difference_taken"):
         return  # does not happen in this run
     assert session.history.count("collector-failed", victim.name) == 1
     assert [c for c in session.collectors if c.name == victim.name] == []

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import diagnose
 from diagnose.collect import rows as rows_module
@@ -77,6 +78,46 @@ def test_rows_of_ids_and_of_numbers() -> None:
 def test_equal_rows() -> None:
     facts = only(watched(nn.Linear(5, 3), [DATA[:4]], [DATA[[4, 4, 4, 5]]]))
     assert (facts.rows, facts.distinct, facts.equal_pairs) == (4, 2, 3)
+
+
+MANY = torch.randn(80, 5, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(
+    ("rows", "fine"),
+    [
+        (MANY, True),
+        (torch.cat([MANY, MANY[:40]]), True),  # copies are no coincidence of values
+        (MANY.double().reshape(80, 5, 1), True),
+        (MANY[:31], False),
+        (MANY.round(decimals=1), False),
+        ((MANY.round() - 0.3) / 1.7, False),
+        (torch.cat([MANY[:, :2], MANY[:, 2:].round()], 1), False),
+        (MANY.bfloat16(), False),
+    ],
+)
+def test_how_fine_values_are(rows: Tensor, fine: bool) -> None:
+    model = nn.Conv1d(5, 3, 1) if rows.dim() == 3 else nn.Linear(5, 3)
+    model.to(rows.dtype)
+    assert only(watched(model, [rows[:4]], [rows])).fine is fine
+
+
+def test_passes_over_data_loaders() -> None:
+    def one(model: nn.Module, test: list[Tensor]) -> None:
+        with torch.no_grad():
+            for (batch,) in DataLoader(TensorDataset(torch.cat(test)), batch_size=4):
+                model(batch)
+
+    def two(model: nn.Module, test: list[Tensor]) -> None:
+        with torch.no_grad():
+            for loader in [DataLoader(TensorDataset(part), batch_size=4) for part in test]:
+                for (batch,) in loader:
+                    model(batch)
+
+    for evaluate, is_one in ((one, True), (two, False), (None, False)):
+        history = watched(nn.Linear(5, 3), [DATA[:4]], [DATA[:4], DATA[4:]], evaluate)
+        assert only(history).one_loader is is_one
+    assert not hasattr(DataLoader.__iter__, "__wrapped__")
 
 
 def test_rows_that_are_trained_on_later_do_not_count() -> None:

@@ -106,6 +106,39 @@ def test_two_losses_with_clearing_in_between() -> None:
     assert not any(event.detail["same_line"] for event in history.events("gradients-discarded"))
 
 
+@pytest.mark.parametrize("to_none", [False, True])
+def test_what_a_cleared_pass_alone_leads_to(to_none: bool) -> None:
+    torch.manual_seed(0)
+    body, kept, lost = nn.Linear(4, 8), nn.Linear(8, 1), nn.Linear(8, 1)
+    model = nn.ModuleDict({"body": body, "kept": kept, "lost": lost})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with diagnose.watch(model, optimizer, schedule="every", summary=False) as watch:
+        for _ in range(STEPS):
+            hidden = body(torch.randn(8, 4))
+            optimizer.zero_grad(to_none)
+            lost(hidden).square().mean().backward(retain_graph=True)
+            optimizer.zero_grad(to_none)
+            kept(hidden).square().mean().backward()
+            optimizer.step()
+    assert watch.history.count("collector-failed") == 0
+    *_, latest = watch.history.events("gradients-discarded")
+    assert latest.detail["deprived"] == ["lost.bias", "lost.weight"]
+
+
+def test_a_look_at_the_gradients_of_parts_of_a_loss_deprives_nothing() -> None:
+    def loop(model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Tensor]) -> None:
+        for x in batches:
+            optimizer.zero_grad()
+            loss_of(model, x).backward()
+            optimizer.zero_grad()
+            (loss_of(model, x) + loss_of(model, -x)).backward()
+            optimizer.step()
+
+    events = list(observe(loop).events("gradients-discarded"))
+    assert events
+    assert not any(event.detail["deprived"] for event in events)
+
+
 def test_two_optimizers_step_with_one_gradient() -> None:
     def loop(model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Tensor]) -> None:
         other = torch.optim.Adam(model.parameters())

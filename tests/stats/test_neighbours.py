@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from diagnose.stats.neighbours import agreement, nearest
+from diagnose.stats.neighbours import agreement, fitted_agreement, nearest, nearness
 
 
 @settings(max_examples=60, deadline=None)
@@ -57,3 +58,44 @@ def test_permuted_labels_stay_within_chance() -> None:
     # The variance of agreements of neighbours is that of a binomial or a little more: mutual ones count twice.
     assert abs(float(np.mean(sigmas))) < 0.3
     assert float(np.std(sigmas)) < 1.6
+
+
+@pytest.mark.parametrize("columns", [4, 8, 64])
+def test_neighbours_in_noise_are_as_near_as_with_independent_columns(columns: int) -> None:
+    noise = np.random.default_rng(1).normal(size=(500, columns))
+    assert 0.9 < nearness(noise) < 1.1
+    assert 0.9 < nearness(noise.round()) < 1.1
+    assert 0.9 < nearness(np.exp(noise)) < 1.1
+
+
+def test_groups_and_few_dimensions_are_near() -> None:
+    rng = np.random.default_rng(1)
+    assert nearness(rng.normal(size=(4, 20))[rng.integers(0, 4, 500)] + 0.7 * rng.normal(size=(500, 20))) < 0.85
+    assert nearness(rng.normal(size=(500, 3)) @ rng.normal(size=(3, 20))) < 0.6
+    assert nearness(np.cumsum(rng.normal(size=(500, 20)), axis=1)) < 0.6
+
+
+def test_nearness_without_rows_or_differences() -> None:
+    assert math.isnan(nearness(np.ones((5, 3))))
+    assert math.isnan(nearness(np.full((5, 3), np.nan)))
+    assert math.isnan(nearness(np.zeros((0, 3))))
+
+
+def test_a_fit_finds_lines_and_distances_but_nothing_in_permuted_labels() -> None:
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=(500, 30))
+    assert fitted_agreement(rows, (rows[:, 0] > 0).astype(np.int64)).sigmas > 8
+    assert fitted_agreement(rows, ((rows**2).sum(axis=1) > 30).astype(np.int64)).sigmas > 8
+    sigmas = [fitted_agreement(rows[:, :8], rng.integers(0, 4, 500)).sigmas for _ in range(60)]
+    assert abs(float(np.mean(sigmas))) < 0.5
+    assert float(np.std(sigmas)) < 1.6
+
+
+def test_a_fit_takes_equal_rows_for_one() -> None:
+    rng = np.random.default_rng(3)
+    rows, labels = rng.normal(size=(50, 4)), rng.integers(0, 2, 50)
+    found = fitted_agreement(np.tile(rows, (8, 1)), np.tile(labels, 8))
+    assert found.rows == 50
+    assert abs(found.sigmas) < 4
+    assert fitted_agreement(rows[:9], labels[:9]).rows == 0
+    assert fitted_agreement(rows, np.zeros(50, dtype=np.int64)).sigmas == 0

@@ -2,9 +2,9 @@
 
 Patched are only functions that nobody stores, pickles or scripts: the one door to the autograd engine,
 `zero_grad`, `Module.train`, `Module.state_dict` and `load_state_dict`, the entry of a block without gradients,
-GradScaler's and clipping's inner steps, how a scheduler begins, `torch.compile`. `F.relu` and its like are never
-replaced; forward.py reads them by a mode. A patch is taken back only if it is still ours; if somebody has patched
-over it, it stays, and does nothing. In a forked child nobody listens.
+GradScaler's and clipping's inner steps, how a scheduler or a pass over a DataLoader begins, `torch.compile`.
+`F.relu` and its like are never replaced; forward.py reads them by a mode. A patch is taken back only if it is still
+ours; if somebody has patched over it, it stays, and does nothing. In a forked child nobody listens.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ def _wrap_enter_if_off(original: Callable[..., Any]) -> Callable[..., Any]:
     return enter
 
 
-def _wrap_iter(original: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap_loader(original: Callable[..., Any]) -> Callable[..., Any]:
     def __iter__(self: Any) -> Any:  # noqa: N807 (it stands in its place)
         if not _silent():
             frame = sys._getframe(1)
@@ -494,7 +494,7 @@ def _install() -> None:
     _patches.append(_Patch(torch.no_grad, "__enter__", _wrap_enter))
     _patches.append(_Patch(torch.inference_mode, "__enter__", _wrap_enter))
     _patches.append(_Patch(torch.set_grad_enabled, "__enter__", _wrap_enter_if_off))
-    _patches.append(_Patch(DataLoader, "__iter__", _wrap_iter))
+    _patches.append(_Patch(DataLoader, "__iter__", _wrap_loader))
     for owner, name, wrap in (  # private: absent in some versions, and then unseen
         (clip_grad, "_clip_grads_with_norm_", _wrap_clip),
         (clip_grad, "_group_tensors_by_device_and_dtype", _wrap_grouping),

@@ -155,6 +155,9 @@ class Collector:
     def evaluation_ends(self) -> None:
         """Training goes on after a phase in which a model ran or a loss was seen."""
 
+    def loader_begins(self) -> None:
+        """A pass over a DataLoader begins, within a phase."""
+
     def evaluation_loss(self, value: Tensor, *, summed: bool, examples: int) -> None:
         """A loss function was called without gradients."""
 
@@ -172,6 +175,9 @@ class Collector:
 
     def difference_taken(self, call: LossCall) -> None:
         """Outside of modules, outputs and data of the same shape were subtracted; `result` is the difference."""
+
+    def compared(self, first: Tensor, second: Tensor) -> None:
+        """Two tensors of one value per example were compared by `==`, in an evaluation phase."""
 
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
         """A dropout or a normalisation with running statistics ran; `training`: with gradients enabled."""

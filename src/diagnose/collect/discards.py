@@ -28,6 +28,7 @@ from diagnose.collect.witnesses import (
 
 _PASSES_MAX: Final = 256
 _WALKS_PER_LINE: Final = 8
+_NAMES_MAX: Final = 16
 
 
 @dataclass(eq=False)
@@ -47,15 +48,17 @@ class _Pass:
 
 @dataclass
 class _Line:
-    """A line that calls backward, of which passes were discarded.
+    """A line that calls backward, of which passes were discarded, or used where others were discarded.
 
     Attributes:
         walks: how many of its graphs have been looked at.
         reaches_inputs: whether any of them led to leaves that are nobody's parameters, as an attack on the inputs does.
+        parameters: names of the parameters that they led to.
     """
 
     walks: int = 0
     reaches_inputs: bool = False
+    parameters: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -117,8 +120,7 @@ class DiscardCollector(Collector):
         self._pass = _Pass(site)
         line = self._suspects.get(site)
         if loss is not None and line is not None and line.walks < _WALKS_PER_LINE:
-            line.walks += 1
-            line.reaches_inputs |= self._reaches_inputs(loss.tensor)
+            self._walk(line, loss.tensor)
         for optimizer, state in self._states.items():
             state.begun = keys_of(state.witnesses)
             if state.pending and state.begun != state.after and not gradients_remain(state.witnesses):
@@ -188,7 +190,9 @@ class DiscardCollector(Collector):
 
     def _judge(self, step: Step, state: _State) -> None:
         used, lost = len(state.pending), len(state.discarded)
-        if lost < used or not all(self._is_plain(one) for one, _ in state.discarded):
+        discarded = [self._line_of(one) for one, _ in state.discarded]
+        others = [self._line_of(one) for one in state.pending]
+        if lost < used or not all(line.walks and not line.reaches_inputs for line in discarded):
             return
         if used and not same_direction(state.gradients, gradients_of(state.witnesses)):
             return
@@ -203,16 +207,30 @@ class DiscardCollector(Collector):
             file=thrown.site.file if thrown.site else None,
             line=thrown.site.line if thrown.site else None,
             cleared_line=cleared.line if cleared else None,
+            deprived=_deprived(discarded, others),
         )
 
-    def _is_plain(self, one: _Pass) -> bool:
-        """Whether a discarded pass was for the parameters only. Known from the second time on that its line does it."""
-        line = self._suspects.setdefault(one.site, _Line())
-        return line.walks > 0 and not line.reaches_inputs
+    def _line_of(self, one: _Pass) -> _Line:
+        """What is known of the line of a pass; its graphs are looked at once it has been asked for."""
+        return self._suspects.setdefault(one.site, _Line())
 
-    def _reaches_inputs(self, loss: Tensor) -> bool:
+    def _walk(self, line: _Line, loss: Tensor) -> None:
+        line.walks += 1
         node: Any = loss.grad_fn
-        return node is not None and any(self.inventory.parameter_name(leaf) is None for leaf in trainable_leaves(node))
+        for leaf in trainable_leaves(node) if node is not None else ():
+            name = self.inventory.parameter_name(leaf)
+            if name is None:
+                line.reaches_inputs = True
+            else:
+                line.parameters.add(name)
+
+
+def _deprived(discarded: Sequence[_Line], used: Sequence[_Line]) -> list[str]:
+    """Names of parameters that the discarded passes lead to, and none of those that are used; at most _NAMES_MAX."""
+    if not used or not all(line.walks for line in used):
+        return []
+    lost = {name for line in discarded for name in line.parameters}
+    return sorted(lost.difference(*(line.parameters for line in used)))[:_NAMES_MAX]
 
 
 def _use(state: _State) -> None:

@@ -90,6 +90,7 @@ _KINDS: Final[dict[Any, str]] = {
 }
 _CLAMPS: Final = frozenset(_names("clamp", "clamp_min", "clip"))
 _DIFFERENCES: Final = frozenset([*_names("sub", "subtract", "rsub"), Tensor.__sub__, Tensor.__rsub__, Tensor.__isub__])
+_EQUALITIES: Final = frozenset([*_names("eq"), Tensor.__eq__])
 _PRODUCTS: Final = frozenset([*_names("mul", "multiply"), Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__])
 # Where the units lie in what a layer puts out: dimension 1 after convolutions, else the last.
 _UNIT_DIMS: Final[dict[Any, int]] = {
@@ -233,6 +234,7 @@ class ForwardListener(Protocol):
     def root_returned(self, module: nn.Module) -> None: ...
     def model_ran(self, run: ModelRun) -> None: ...
     def difference_taken(self, call: LossCall) -> None: ...
+    def compared(self, first: Tensor, second: Tensor) -> None: ...
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None: ...
     def dropout_called(self, p: float, *, active: bool, training: bool, file: str | None, line: int | None) -> None: ...
     def loss_called(self, call: LossCall) -> None: ...
@@ -447,6 +449,9 @@ class ForwardTap:
                 return self._enlarged_reader(args) or self._difference_reader(args)
             if func in _LOSSES:
                 return None if self._elsewhere() else self._loss_reader(_LOSSES[func], args, kwargs)
+            if func in _EQUALITIES:
+                self._saw_comparison(args)
+                return None
             if func in _DROPOUTS:
                 self._saw_dropout(args, kwargs)
                 return None
@@ -577,6 +582,16 @@ class ForwardTap:
         if isinstance(p, int | float):
             file, line = call_site() or (None, None)
             self.listener.dropout_called(float(p), active=bool(active), training=self._training(), file=file, line=line)
+
+    def _saw_comparison(self, args: tuple[Any, ...]) -> None:
+        """Outside of modules whole numbers, or yes and no, that are compared may be answers and labels."""
+        if self._stack or len(args) < 2 or self._shadow or self._elsewhere():
+            return
+        first, second = args[0], args[1]
+        if not isinstance(first, Tensor) or not isinstance(second, Tensor) or first.shape != second.shape:
+            return
+        if first.dim() == 1 or (first.dim() == 2 and first.shape[1] == 1):
+            self.listener.compared(first, second)
 
     def _saw_product(self, args: tuple[Any, ...]) -> None:
         for factor in args[:2]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
@@ -14,7 +15,7 @@ from diagnose.collect._collector import Collector, Shared, Step
 from diagnose.collect.forward import LossCall, ModelRun
 from diagnose.collect.reading import Unseen
 from diagnose.history import NeighbourFacts
-from diagnose.stats.neighbours import agreement, nearest
+from diagnose.stats.neighbours import agreement, fitted_agreement, nearest, nearness
 
 ROWS_KEPT: Final = 1024
 ROWS_OF_A_BATCH: Final = 128
@@ -103,10 +104,14 @@ class NeighbourCollector(Collector):
         neighbours[again] = -1
         labels = [labels for _, labels in batches]
         found = agreement(np.concatenate(labels), neighbours)
+        near = nearness(rows)
+        facts.nearness = near if math.isfinite(near) else 1.0
         facts.classes = len(np.unique(np.concatenate(labels)))
         facts.rows, facts.agree, facts.by_chance, facts.sigmas = found
         if facts.classes > _CLASSES_MOST:
             return
+        fitted = fitted_agreement(rows, np.concatenate(labels))
+        facts.fitted_agree, facts.fitted_sigmas = fitted.share, fitted.sigmas
         for name, moved in _realigned(labels):
             other = agreement(np.concatenate(moved), neighbours)
             if other.sigmas > facts.moved_sigmas:

@@ -23,6 +23,9 @@ ROWS_READ: Final = 8192
 """Of a call with more rows, nothing is read: half of a set would tell nothing about its share in another."""
 
 COLUMNS_READ: Final = 128
+ROWS_OF_A_LOOK: Final = 256
+FINE_ROWS: Final = 32
+FINE_COLUMNS: Final = 3
 HASHES_KEPT: Final = 32_768
 PASSES_KEPT: Final = 8
 BATCHES_KEPT: Final = 512
@@ -41,6 +44,9 @@ class _Pass:
     Attributes:
         latest: hashes of the batches of the latest phase, and `trained_before` rows that training had had by then.
         discrete: whether all values of the first batch were whole numbers.
+        fine: as EvaluationRows.fine, told from the first batch.
+        loaders: of the latest phase, for each batch the number of the pass over a DataLoader that began last before it,
+            within the phase; 0 if none did.
         met: all hashes.
         phases: phases in which it ran.
         again, later: rows of later phases, and those of them that had been met before.
@@ -49,6 +55,8 @@ class _Pass:
 
     site: CallSite | None
     discrete: bool
+    fine: bool
+    loaders: list[int] = field(default_factory=list)
     latest: list[Hashes] = field(default_factory=list)
     trained_before: int = 0
     met: set[int] = field(default_factory=set)
@@ -89,6 +97,8 @@ class _Batch:
     hashes: Tensor
     site: CallSite | None
     discrete: bool = False
+    fine: bool = False
+    loader: int = 0
     labels: NDArray[np.int64] | None = None
 
 
@@ -111,12 +121,17 @@ class RowCollector(Collector):
         self._evaluated: list[tuple[_Batch, _Place, int]] = []
         self._last: tuple[weakref.ref[Tensor], int, Tensor] | None = None
         self._phase = 0
+        self._loader = 0
         self._told = 0
 
     # -- what is given to models ----------------------------------------------------------------------
 
     def evaluation_begins(self) -> None:
         self._phase += 1
+        self._loader = 0
+
+    def loader_begins(self) -> None:
+        self._loader += 1
 
     def evaluation_ends(self) -> None:
         self._take_in_evaluated()
@@ -143,11 +158,14 @@ class RowCollector(Collector):
         if run.training:
             self._running[id(model)] = batch
             return
-        batch.discrete = _are_whole(rows)
+        batch.loader = self._loader
         place: list[tuple[int, int]] = []
         while frame is not None and len(place) < DEPTH:
             place.append((code_id(frame.f_code), frame.f_lineno))
             frame = frame.f_back
+        if tuple(place) not in model.passes:
+            batch.discrete = _are_whole(rows)
+            batch.fine = not batch.discrete and _are_fine(rows, batch.hashes)
         self._evaluated.append((batch, tuple(place), self._phase))
         if len(self._evaluated) >= 64:
             self._take_in_evaluated()
@@ -216,8 +234,8 @@ class RowCollector(Collector):
             if found is None:
                 if len(model.passes) >= PASSES_KEPT:
                     continue
-                found = model.passes[place] = _Pass(batch.site, batch.discrete)
-            _take_in_pass(found, _mixed(batch.hashes), phase, len(model.trained))
+                found = model.passes[place] = _Pass(batch.site, batch.discrete, batch.fine)
+            _take_in_pass(found, _mixed(batch.hashes), phase, batch.loader, len(model.trained))
 
     def _tell(self) -> None:
         """Writes down what is known, and begins anew."""
@@ -257,6 +275,24 @@ def _are_whole(rows: Tensor) -> bool:
         return bool((some == some.round()).all())
 
 
+def _are_fine(rows: Tensor, hashes: Tensor) -> bool:
+    """Whether, in each of several columns, no two of the rows share a value unless they are equal altogether.
+
+    Measurements differ like that. Rows of counts, of answers to questions, of rounded or of absent values do not, even
+    when they have been standardised.
+    """
+    if not rows.is_floating_point() or rows.dim() < 2:
+        return False
+    with Unseen():
+        values = rows.detach()[:ROWS_OF_A_LOOK].reshape(min(len(rows), ROWS_OF_A_LOOK), -1)[:, :COLUMNS_READ]
+        table = values.to("cpu", torch.float64).numpy()
+        _, first = np.unique(hashes[:ROWS_OF_A_LOOK].cpu().numpy(), return_index=True)
+    if len(first) < FINE_ROWS:
+        return False
+    ordered = np.sort(table[first], axis=0)
+    return int((np.diff(ordered, axis=0) != 0).all(axis=0).sum()) >= FINE_COLUMNS
+
+
 def _columns_of(shape: tuple[int, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
     """Positions within a row, the same for all rows of this shape, and an odd factor for each."""
     size = int(np.prod(shape, dtype=np.int64))
@@ -276,19 +312,21 @@ def _mixed(hashes: Tensor) -> Hashes:
     return found
 
 
-def _take_in_pass(found: _Pass, hashes: Hashes, phase: int, trained_before: int) -> None:
+def _take_in_pass(found: _Pass, hashes: Hashes, phase: int, loader: int, trained_before: int) -> None:
     if found.too_many:
         return
     if phase != found.phase:
         found.phase = phase
         found.phases += 1
         found.latest = []
+        found.loaders = []
         found.trained_before = trained_before
     numbers = hashes.tolist()
     if found.phases > 1:
         found.later += len(numbers)
         found.again += sum(number in found.met for number in numbers)
     found.latest.append(hashes)
+    found.loaders.append(loader)
     found.met.update(numbers)
     found.too_many = len(found.met) > HASHES_KEPT or len(found.latest) > BATCHES_KEPT
 
@@ -339,6 +377,7 @@ def _evaluation_rows(model: _Model, found: _Pass) -> EvaluationRows:
         distinct=len(distinct),
         equal_pairs=int((counts * (counts - 1) // 2).sum()),
         discrete=found.discrete,
+        fine=found.fine,
         seen=int(np.isin(distinct, trained).sum()),
         trained=len(trained),
         trained_met=int(np.isin(trained, distinct).sum()),
@@ -346,6 +385,7 @@ def _evaluation_rows(model: _Model, found: _Pass) -> EvaluationRows:
         repeated=found.again / found.later if found.later else 1.0,
         beside=found.beside,
         batches=[(len(batch), int(np.isin(batch, trained).sum())) for batch in found.latest],
+        one_loader=found.loaders[0] > 0 and len(set(found.loaders)) == 1,
         training_batch=model.largest_batch,
         batches_trained=model.batches,
     )

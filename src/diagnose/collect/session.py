@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 
 from diagnose.collect import _board
 from diagnose.collect._collector import PROBE_SECONDS, THOROUGH_TURNS, Collector, Loss, Shared, Step
+from diagnose.collect.accuracy import AccuracyCollector
 from diagnose.collect.activations import ActivationCollector, OutputCollector
 from diagnose.collect.averages import CopyCollector
 from diagnose.collect.callsite import CallSite, call_site, code_id
@@ -84,6 +85,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     ActivationCollector,
     OutputCollector,
     EvaluationCollector,
+    AccuracyCollector,
     LabelCollector,
     ObjectiveCollector,
     ModesCollector,
@@ -596,7 +598,10 @@ class Session:
                 self._tell("state_loaded", module, state, missing, unexpected)
 
     def loader_begins(self, place: Place) -> None:
-        """A pass over data begins, with gradients: what runs until the next backward may never reach one."""
+        """A pass over data begins: in an evaluation, a set; with gradients, what runs may never reach a backward."""
+        if self._evaluating is not None and not self._foreign():
+            with self._ours():
+                self._tell("loader_begins")
         if self.awake or self._own_time.running or self._foreign() or not torch.is_grad_enabled() or not self._total:
             return
         if not self._loaders.worth_a_look(place, self._total):
@@ -742,6 +747,11 @@ class Session:
         if self._sampled:
             with self._ours():
                 self._tell("difference_taken", call)
+
+    def compared(self, first: Tensor, second: Tensor) -> None:
+        if self._evaluating is not None:
+            with self._ours():
+                self._tell("compared", first, second)
 
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
         if self._looking:

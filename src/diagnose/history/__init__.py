@@ -15,6 +15,7 @@ Three conventions of every table:
 """
 
 from diagnose.history._facts import (
+    AccuracyFacts,
     Container,
     CopyFacts,
     DissentFacts,
@@ -62,6 +63,7 @@ __all__ = [
     "LOSS_ROWS",
     "QUANTITIES",
     "ROWS",
+    "AccuracyFacts",
     "Container",
     "CopyFacts",
     "DissentFacts",

@@ -19,6 +19,8 @@ class EvaluationRows:
         phases: evaluation phases that were looked at.
         rows, distinct, equal_pairs: rows of the latest phase; different ones; pairs of equal ones.
         discrete: whether the values are whole numbers, so that equal rows may be so by chance.
+        fine: whether the values are so fine that different rows differ in each of several columns, so that no equal
+            ones are so by chance.
         seen: different rows that training had had too by then, on the sampled steps.
         trained, trained_met: different rows of the sampled training steps; those that were evaluated too.
         coverage: share of the rows of the latest training batches that earlier sampled steps had had: an estimate
@@ -26,6 +28,7 @@ class EvaluationRows:
         repeated: share of the rows of later phases that had been met before; 1 if there was one phase.
         beside: training steps right before which this place was given the same rows.
         batches: of each call of the latest phase, its rows and those that training had too.
+        one_loader: whether all batches of the latest phase came from one pass over one DataLoader: one data set.
         training_batch: rows of the largest training batch.
         batches_trained: training batches that were read.
     """
@@ -39,6 +42,7 @@ class EvaluationRows:
     distinct: int = 0
     equal_pairs: int = 0
     discrete: bool = False
+    fine: bool = False
     seen: int = 0
     trained: int = 0
     trained_met: int = 0
@@ -46,6 +50,7 @@ class EvaluationRows:
     repeated: float = 1.0
     beside: int = 0
     batches: list[tuple[int, int]] = field(default_factory=list)
+    one_loader: bool = False
     training_batch: int = 0
     batches_trained: int = 0
 
@@ -620,6 +625,22 @@ class PairFacts:
 
 
 @dataclass
+class AccuracyFacts:
+    """How often a model was right in evaluation, where a line compares its answers with labels; its best phase.
+
+    Attributes:
+        phases: evaluation phases that were looked at.
+        examples, right, by_chance, sigmas: as stats.neighbours.Agreement.
+    """
+
+    phases: int = 0
+    examples: int = 0
+    right: float = 0.0
+    by_chance: float = 0.0
+    sigmas: float = 0.0
+
+
+@dataclass
 class NeighbourFacts:
     """Whether examples that are near to one another have the same label; see collect/neighbours.py.
 
@@ -629,6 +650,8 @@ class NeighbourFacts:
         rows: examples compared; 0 if there were none to compare.
         classes: different labels among them.
         agree, by_chance, sigmas: as stats.neighbours.Agreement.
+        nearness: as stats.neighbours.nearness: about 1 if the inputs have no structure of their own, 1 if unknown.
+        fitted_agree, fitted_sigmas: how often a simple fit says the label, as stats.neighbours.fitted_agreement.
         moved: how the labels of each batch would have to be moved to follow the inputs best; "" if in no way.
         moved_agree, moved_sigmas: how well they would.
     """
@@ -641,6 +664,9 @@ class NeighbourFacts:
     agree: float = 0.0
     by_chance: float = 0.0
     sigmas: float = 0.0
+    nearness: float = 1.0
+    fitted_agree: float = 0.0
+    fitted_sigmas: float = 0.0
     moved: str = ""
     moved_agree: float = 0.0
     moved_sigmas: float = 0.0

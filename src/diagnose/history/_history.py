@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from diagnose.errors import HistoryError
 from diagnose.history._facts import (
+    AccuracyFacts,
     CopyFacts,
     DissentFacts,
     EvaluationFacts,
@@ -58,6 +59,7 @@ _BY_NAME: Final[Mapping[str, type[Any]]] = {
     "inputs": InputFacts,
     "neighbours": NeighbourFacts,
     "dissents": DissentFacts,
+    "accuracies": AccuracyFacts,
 }
 _IN_ORDER: Final[Mapping[str, type[Any]]] = {
     "twins": TwinFacts,
@@ -95,6 +97,7 @@ class History:
         self.inputs: dict[str, InputFacts] = {}
         self.neighbours: dict[str, NeighbourFacts] = {}
         self.dissents: dict[str, DissentFacts] = {}
+        self.accuracies: dict[str, AccuracyFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------

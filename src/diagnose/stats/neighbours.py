@@ -38,21 +38,68 @@ def nearest(features: Floats) -> Ints:
     Args:
         features: shape (N, D). Rows that are not finite have no neighbours and are none.
     """
-    rows, found = len(features), np.full(len(features), -1, dtype=np.int64)
+    found = np.full(len(features), -1, dtype=np.int64)
     good = np.flatnonzero(np.isfinite(features).all(axis=1))
-    if rows < 2 or len(good) < 2:
+    if len(good) < 2:
         return found
-    known = features[good]
-    spread = known.std(axis=0)
-    known = ((known - known.mean(axis=0)) / np.where(spread > 0, spread, 1.0))[:, spread > 0]
-    squares = (known**2).sum(axis=1)
-    distances = np.maximum(squares[:, None] + squares[None, :] - 2 * known @ known.T, 0.0)
-    # What rounding leaves of the distance of equal rows is no distance: they are one example met twice.
-    distances[distances <= 1e-9 * (1.0 + squares[:, None])] = np.inf
+    distances = _squared_distances(_standardised(features[good]))
     best = distances.argmin(axis=1)
     has_one = np.isfinite(distances[np.arange(len(good)), best])
     found[good[has_one]] = good[best[has_one]]
     return found
+
+
+def nearness(features: Floats) -> float:
+    """How far nearest neighbours are apart (geometric mean), as a share of what it is in rows of independent columns.
+
+    The latter are the rows themselves, each column permuted. About 1 for noise: what one column says of a row tells
+    nothing of the others, and then near rows need not be alike in any way. Far below 1 where rows fall into groups or
+    fill few dimensions, as what is recorded of things does. NaN if there are not two rows.
+
+    Args:
+        features: as above.
+    """
+    known = _standardised(np.unique(features[np.isfinite(features).all(axis=1)], axis=0))
+    if len(known) < 2 or not known.shape[1]:
+        return math.nan
+    numbers = np.random.Generator(np.random.PCG64(len(known)))  # our own: not the user's random state
+    independent = np.stack([numbers.permutation(column) for column in known.T], axis=1)
+    own, other = (_squared_distances(rows).min(axis=1) for rows in (known, independent))
+    if not np.isfinite(own).any() or not np.isfinite(other).any():
+        return math.nan
+    # Means of logarithms: outliers do not count for more, and steps of whole numbers do not jump, as medians would.
+    own, other = (np.log(squares[np.isfinite(squares)]).mean() for squares in (own, other))
+    return math.exp(float(own - other) / 2)
+
+
+def fitted_agreement(features: Floats, labels: Ints, parts: int = 5) -> Agreement:
+    """How often a simple fit of other rows says a row's label: by ridge regression on each column and its square.
+
+    What a straight line, or a distance from the middle, tells of the label is found where neighbours do not show it,
+    among many columns of which few matter. Cross-validated in `parts`; the penalty is that for which the columns
+    together are expected to explain as much as the noise does.
+
+    Args:
+        features: shape (N, D). Rows that are not finite, and all but the first of equal rows, are left out.
+        labels: shape (N,).
+    """
+    good = np.flatnonzero(np.isfinite(features).all(axis=1))
+    good = good[np.sort(np.unique(features[good], axis=0, return_index=True)[1])]
+    if len(good) < 2 * parts:
+        return Agreement(0, math.nan, math.nan, 0.0)
+    known = _standardised(features[good])
+    known = np.concatenate([known, _standardised(known**2)], axis=1)
+    classes, index = np.unique(labels[good], return_inverse=True)
+    wanted = np.eye(len(classes))[index]
+    part = np.arange(len(good)) % parts
+    said = np.zeros(len(good), dtype=np.int64)
+    for number in range(parts):
+        rows, others = known[part == number], known[part != number]
+        level = wanted[part != number].mean(axis=0)
+        covariance = others.T @ others + known.shape[1] * np.eye(known.shape[1])
+        weights = np.linalg.solve(covariance, others.T @ (wanted[part != number] - level))
+        said[part == number] = (level + rows @ weights).argmax(axis=1)
+    return right_beyond_chance(said, index)
 
 
 def agreement(labels: Ints, neighbours: Ints) -> Agreement:
@@ -69,5 +116,38 @@ def agreement(labels: Ints, neighbours: Ints) -> Agreement:
     _, counts = np.unique(labels, return_counts=True)
     by_chance = float(((counts / len(labels)) ** 2).sum())
     share = float((labels[has_one] == labels[neighbours[has_one]]).mean())
-    deviation = math.sqrt(by_chance * (1 - by_chance) / rows)
+    return _compared(share, by_chance, rows)
+
+
+def right_beyond_chance(answers: Ints, labels: Ints) -> Agreement:
+    """How often answers are right; by chance, as often as if they were permuted.
+
+    Args:
+        answers, labels: shape (N,), not negative, N > 0.
+    """
+    most = int(max(answers.max(), labels.max())) + 1
+    shares = [np.bincount(values, minlength=most) / len(labels) for values in (answers, labels)]
+    return _compared(float((answers == labels).mean()), float(shares[0] @ shares[1]), len(labels))
+
+
+def _compared(share: float, by_chance: float, rows: int) -> Agreement:
+    deviation = math.sqrt(max(by_chance * (1 - by_chance), 0.0) / rows)
     return Agreement(rows, share, by_chance, (share - by_chance) / deviation if deviation else 0.0)
+
+
+def _standardised(features: Floats) -> Floats:
+    """Each column with mean 0 and variance 1; constant ones are left out."""
+    if not len(features):
+        return features[:, :0]
+    spread = features.std(axis=0)
+    scaled: Floats = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    return scaled[:, spread > 0]
+
+
+def _squared_distances(rows: Floats) -> Floats:
+    """Between all pairs; infinite between equal ones, which are one example met twice."""
+    squares = (rows**2).sum(axis=1)
+    distances: Floats = np.maximum(squares[:, None] + squares[None, :] - 2 * rows @ rows.T, 0.0)
+    # What rounding leaves of the distance of equal rows is no distance.
+    distances[distances <= 1e-9 * (1.0 + squares[:, None])] = np.inf
+    return distances

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import diagnose
 from diagnose.findings import Finding, Severity
-from diagnose.history import EvaluationFacts, History, LabelFacts, LossFacts, NeighbourFacts
+from diagnose.history import AccuracyFacts, EvaluationFacts, History, LabelFacts, LossFacts, NeighbourFacts
 from diagnose.rules.data.labels_misaligned import labels_misaligned
 
 Pair = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -78,7 +78,7 @@ def history_of(facts: NeighbourFacts, *, evaluated: float | None) -> History:
 
 
 def facts(**changes: float) -> NeighbourFacts:
-    found = NeighbourFacts("SGD", "train.py", 3, rows=300, classes=2, agree=0.5, by_chance=0.5, sigmas=0.0)
+    found = NeighbourFacts("SGD", "train.py", 3, rows=300, classes=2, agree=0.5, by_chance=0.5, nearness=0.9)
     for name, value in changes.items():
         setattr(found, name, value)
     return found
@@ -91,12 +91,55 @@ def facts(**changes: float) -> NeighbourFacts:
         ({"rows": 299}, None, False),
         ({"sigmas": 2.0}, None, False),
         ({"classes": 1}, None, False),
+        ({"nearness": 0.91}, None, False),  # noise: what depends on it may be hard, or random
+        ({"fitted_sigmas": 2.0}, None, False),
         ({}, 0.70, True),
         ({}, 0.60, False),  # the network has found what neighbours do not show: the task is hard
     ],
 )
 def test_edges(changes: dict[str, float], evaluated: float | None, speaks: bool) -> None:
     assert bool(list(labels_misaligned(history_of(facts(**changes), evaluated=evaluated)))) is speaks
+
+
+@pytest.mark.parametrize(
+    ("examples", "sigmas", "by_chance", "speaks"),
+    [(100, 2.9, 0.5, True), (100, 3.0, 0.5, False), (99, 2.9, 0.5, False), (100, 0.0, 0.95, False)],
+)
+def test_the_loss_has_fallen_and_answers_are_compared_with_labels(
+    examples: int, sigmas: float, by_chance: float, speaks: bool
+) -> None:
+    history = History()
+    history.neighbours["loss"] = facts()
+    history.labels["loss"] = LabelFacts("SGD", batches=[(1, [0, 1], [50, 50])])
+    history.losses["SGD"] = LossFacts("SGD", grad_fn="NllLossBackward0")
+    for step in range(1, 200):
+        history.record("loss", step, {"SGD": 0.69 / step}, clock="SGD")
+    history.accuracies["train.py:9"] = AccuracyFacts(3, examples, 0.5, by_chance, sigmas)
+    assert bool(list(labels_misaligned(history))) is speaks
+
+
+def test_learned_by_heart_and_right_by_chance_in_the_test() -> None:
+    def run(permuted: bool) -> list[Finding]:
+        torch.manual_seed(0)
+        data = load_digits()
+        order = torch.randperm(len(data.target))
+        x, y = torch.tensor(data.data, dtype=torch.float32)[order] / 16, torch.tensor(data.target)[order]
+        y = y[torch.randperm(len(y))] if permuted else y
+        model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
+        optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+        with diagnose.watch(model, optimizer, schedule="every", summary=False) as watch:
+            for _ in range(8):
+                for rows in torch.randperm(1400).split(50):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x[rows]), y[rows]).backward()
+                    optimizer.step()
+                with torch.no_grad():
+                    (model(x[1400:]).argmax(1) == y[1400:]).sum().item()
+        return [finding for finding in watch.findings if finding.code == "labels-misaligned"]
+
+    (finding,) = run(True)
+    assert finding.severity is Severity.WARNING
+    assert run(False) == []
 
 
 def test_empty() -> None:

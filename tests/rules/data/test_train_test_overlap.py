@@ -60,6 +60,23 @@ def test_at_least_ten_rows_and_five_per_cent(seen: int, fires: bool) -> None:
     assert not said(run(replace(LEAKY, seen=seen, distinct=201, batches=[(201, seen)])), CODE)
 
 
+def test_copies_of_measurements_are_no_chance() -> None:
+    copied = replace(LEAKY, equal_pairs=120)
+    assert not said(run(copied), CODE)
+    finding = the_only(run(replace(copied, fine=True)), CODE)
+    assert finding.severity is Severity.WARNING
+    assert finding.evidence["by_chance"] == 0
+
+
+def test_an_overlap_that_ends_with_a_batch() -> None:
+    edge = replace(LEAKY, batches=[(50, 38), (50, 37), (50, 0), (50, 0)])
+    assert not said(run(edge), CODE)
+    assert loud(said(run(replace(edge, one_loader=True)), CODE))
+    # All training rows and the others, at one go: meant.
+    both = replace(WHOLE, batches=[(50, 37), (50, 38)] * 8 + [(50, 0)] * 4, rows=1000, distinct=1000, one_loader=True)
+    assert the_only(run(both), CODE).severity is Severity.INFO
+
+
 # -- healthy look-alikes ----------------------------------------------------------------------------
 
 
@@ -88,6 +105,12 @@ def test_few_different_rows() -> None:
     assert not said(run(replace(LEAKY, discrete=True, rows=40, distinct=40, seen=30, batches=[(40, 30)])), CODE)
 
 
+def test_a_finite_set_of_points_that_are_drawn_evenly() -> None:
+    # 300 points: a training row is met with 600 / 300 trials' luck, and so is another row of the evaluation.
+    points = replace(LEAKY, fine=True, trained=280, distinct=146, seen=136, trained_met=136, equal_pairs=66)
+    assert not said(run(replace(points, batches=[(50, 46)] * 4)), CODE)
+
+
 def test_other_rows_each_time() -> None:
     assert not said(run(replace(LEAKY, repeated=0.1)), CODE)
 
@@ -111,6 +134,8 @@ FACTS = st.builds(
     st.just(LEAKY),
     seen=st.integers(0, 200),
     equal_pairs=st.integers(0, 50),
+    fine=st.booleans(),
+    one_loader=st.booleans(),
     coverage=st.floats(0, 1),
     batches=st.lists(st.tuples(st.integers(1, 50), st.integers(0, 50)).map(lambda b: (b[0], min(b))), min_size=1),
 )

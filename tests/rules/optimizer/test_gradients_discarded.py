@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from diagnose.findings import Severity
 from diagnose.history import History
-from diagnose.testing import history_of
+from diagnose.testing import Parameter, history_of
 from tests.rules.looking import flat, said, the_only
 
 CODE = "gradients-discarded"
@@ -47,6 +47,32 @@ def test_all_passes_are_thrown_away() -> None:
 
 def test_passes_of_another_line_may_be_for_looking_only() -> None:
     assert the_only(run(range(2, 41), discarded=1, same_line=False), CODE).severity is Severity.INFO
+
+
+def deprived(head: Parameter) -> History:
+    detail = {"discarded": 1, "used": 1, "same_line": False, "deprived": ["head.weight"]}
+    return history_of(
+        steps=40,
+        loss=flat(40),
+        parameters={"body.weight": Parameter(), "head.weight": head},
+        events=[("gradients-discarded", step, detail) for step in range(2, 41)],
+    )
+
+
+@pytest.mark.parametrize("gradient", [None, 0.0])
+def test_what_only_the_lost_passes_would_train(gradient: float | None) -> None:
+    finding = the_only(deprived(Parameter(gradient=gradient)), CODE)
+    assert finding.severity is Severity.ERROR
+    assert "head.weight" in finding.message
+
+
+def test_what_is_trained_at_other_steps_or_elsewhere_or_not_to_be_is_not_lost() -> None:
+    for head in (
+        Parameter(gradient=lambda step: float(step == 20)),
+        Parameter(gradient=None, held=False),
+        Parameter(gradient=None, requires_grad=False),
+    ):
+        assert the_only(deprived(head), CODE).severity is Severity.INFO
 
 
 @pytest.mark.parametrize(("number", "fires"), [(19, False), (20, True)])

@@ -27,6 +27,8 @@ def labels_misaligned(
     followed: float = 2.0,
     moved: float = 6.0,
     unlearned: float = 0.99,
+    structured: float = 0.9,
+    no_better: float = 3.0,
 ) -> Iterator[Finding]:
     """Inputs and labels do not belong together: they were shuffled apart, moved against one another, or mixed up.
 
@@ -39,8 +41,13 @@ def labels_misaligned(
     *Do near inputs have the same label?* Among at least `min_rows` = 300 different images or rows of a table, the
     labels of nearest neighbours agree as often as permuted ones would (less than `followed` = 2 standard deviations
     more often). It speaks if they agree by `moved` = 6 standard deviations once the labels of each batch are moved by
-    up to three places, or reversed; or if the network found nothing in the inputs either: its loss ends at
-    `unlearned` = 99 % or more of the entropy of the classes, in training or, where that is seen, in every evaluation.
+    up to three places, or reversed; or if neither a ridge regression on the columns and their squares nor the network
+    found anything in the inputs. The network's loss ends at `unlearned` = 99 % or more of the entropy of the classes in
+    every evaluation; where no loss is evaluated, its answers are never right more often than permuted ones would be, by
+    `no_better` = 3 standard deviations (if the program compares them with labels by `==`); or else its loss in training
+    ends there. For that the inputs must have a structure of their own: nearest
+    neighbours are at most `structured` = 90 % as far apart as they would be if the columns were independent. In noise,
+    which rows are near means nothing: labels that depend on it may be hard to learn, or drawn to try something out.
     ## Why it matters
     There is nothing to learn: the best answer is the class frequencies, whatever the input. The loss falls to that of
     guessing and stays, though each batch looks right.
@@ -53,16 +60,19 @@ def labels_misaligned(
     nor are rows of which `twins` = 2 % have an equal one in the same batch; ids recur with other labels by nature.
     Labels that are drawn anew on purpose look the same. The second question is asked of plain images and tables only.
     Of a task that neither neighbours nor the network can do at all, it cannot say whether it is hard or its labels
-    are wrong.
+    are wrong: of inputs without structure it says nothing then, and `loss-not-decreasing` speaks for it. Nor is labels'
+    wrong order seen that the network learns by heart, where no evaluation is seen.
     ## Source
     Zhang, Bengio, Hardt, Recht & Vinyals, "Understanding deep learning requires rethinking generalization", 2017: fixed
     random labels are learned by heart, so it is the change that leaves nothing to learn. The numbers are judgement:
     100 rows tell 20 % from chance by more than three standard errors; annotators who disagree keep far more. Cover &
     Hart, "Nearest neighbor pattern classification", 1967: with enough data the nearest neighbour errs at most twice as
-    often as can be helped. 2 deviations are what chance alone exceeds once in 40 times; 6 allow for seven tries.
+    often as can be helped. 2 deviations are what chance alone exceeds once in 40 times; 6 allow for seven tries. The
+    nearest neighbours in noise of 4 to 256 columns are 0.94 to 1.08 times as far apart as with independent columns; in
+    digits, wines, tumours, series and prototypes with noise 0.4 to 0.89: hence 90 %.
     """
     # What says most comes first: how labels are moved, that they change, that nothing connects them.
-    found = list(_strangers(history, min_rows, followed, moved, unlearned))
+    found = list(_strangers(history, min_rows, followed, moved, unlearned, structured, no_better))
     certain = [finding for finding in found if finding.severity is Severity.ERROR]
     yield from certain or list(_shuffled_anew(history, kept, at_least, twins)) or found
 
@@ -96,7 +106,15 @@ def _shuffled_anew(history: History, kept: float, at_least: int, twins: float) -
         )
 
 
-def _strangers(history: History, min_rows: int, followed: float, moved: float, unlearned: float) -> Iterator[Finding]:
+def _strangers(
+    history: History,
+    min_rows: int,
+    followed: float,
+    moved: float,
+    unlearned: float,
+    structured: float,
+    no_better: float,
+) -> Iterator[Finding]:
     for facts in history.neighbours.values():
         if facts.rows < min_rows or facts.classes < 2 or facts.sigmas >= followed:
             continue
@@ -106,6 +124,7 @@ def _strangers(history: History, min_rows: int, followed: float, moved: float, u
             "sigmas": facts.sigmas,
             "limit": followed,
             "rows": facts.rows,
+            "nearness": facts.nearness,
             "optimizer": facts.optimizer,
         }
         where = Location(file=facts.file, line=facts.line)
@@ -123,7 +142,11 @@ def _strangers(history: History, min_rows: int, followed: float, moved: float, u
                 cause="Labels are offset against their inputs, or one of the two is reversed.",
                 remedy="Compare some inputs with their labels by eye, right where the loss is called.",
             )
-        elif _nothing_found(history, facts.optimizer, unlearned):
+        elif (
+            facts.nearness <= structured
+            and facts.fitted_sigmas < followed
+            and _nothing_found(history, facts.optimizer, unlearned, no_better)
+        ):
             yield Finding(
                 "labels-misaligned",
                 Severity.WARNING,
@@ -139,7 +162,9 @@ def _strangers(history: History, min_rows: int, followed: float, moved: float, u
             )
 
 
-def _nothing_found(history: History, optimizer: str, unlearned: float) -> bool:
+def _nothing_found(
+    history: History, optimizer: str, unlearned: float, no_better: float, fewest: int = 100, constant: float = 0.9
+) -> bool:
     """Whether the network does no better than the frequencies of the classes: in evaluation, else in training."""
     entropy = class_entropy(history, optimizer)
     evaluated = [
@@ -149,4 +174,8 @@ def _nothing_found(history: History, optimizer: str, unlearned: float) -> bool:
     ]
     if evaluated and entropy > 0:
         return min(evaluated) >= unlearned * entropy
+    # Answers that are nearly all the same are right by chance only, whatever was found.
+    known = [a for a in history.accuracies.values() if a.examples >= fewest and a.by_chance < constant]
+    if known:
+        return max(a.sigmas for a in known) < no_better
     return left_to_learn(history, optimizer) >= unlearned

@@ -27,7 +27,9 @@ def train_test_overlap(
     Compares the rows that the model is given in the latest evaluation with those of the training steps sampled before
     it, by hashes of their bytes. It speaks if `at_least` = 10 rows and `share` = 5 % of the different rows of the
     evaluation were among them, beyond `beyond_chance` = 1.5 times what chance explains: how often two rows of the
-    evaluation itself are equal tells how many any other rows have in common with them. An evaluation that takes in
+    evaluation itself are equal tells how many any other rows have in common with them. Measurements whose different
+    rows share no value in several columns are not equal by chance: where those are, more or fewer of them than a
+    finite set of rows drawn from evenly would give, they are copies. An evaluation that takes in
     `covered` = 90 % of the training rows is meant to measure the training error: `info`, if there is no other.
     ## Why it matters
     What was seen in training is recalled, so the measured error is too small, and whatever is chosen by it (a model, a
@@ -40,8 +42,9 @@ def train_test_overlap(
     were not sampled are unknown, so the share is a lower bound; an estimate of the true one stands beside it. Silent
     for data of few different rows, for batches that are evaluated within a training step (teachers, pseudo-labels,
     policies), for a look at one training batch, for evaluations that draw other rows each time, and where one place
-    of the program evaluates the training set and the test set one after the other. More than 32,768 different rows,
-    or 8,192 in one call, are not followed.
+    of the program evaluates the training set and the test set one after the other: some batches are of training rows
+    then, the others not, and none is mixed. A single pass over one DataLoader is one set for all that. More than
+    32,768 different rows, or 8,192 in one call, are not followed.
     ## Source
     Kapoor & Narayanan, "Leakage and the reproducibility crisis in machine-learning-based science", 2023: type L1, no
     clean separation of training and test data. Barz & Denzler, "Do we train on test data?", 2020, find 3 % near
@@ -88,10 +91,24 @@ def train_test_overlap(
 def _by_chance(facts: EvaluationRows) -> float:
     """Share of the evaluated rows that would be met among as many training rows if these were all others.
 
-    Whole numbers may well be equal by chance though no two of these rows are: one pair is added.
+    Of measurements none would. Whole numbers may well be equal by chance though no two of these rows are: one pair is
+    added.
     """
     pairs = facts.rows * (facts.rows - 1) / 2
+    if facts.fine and not _is_a_finite_set(facts, pairs):
+        return 0.0
     return min(1.0, (facts.equal_pairs + facts.discrete) / pairs * facts.trained) if pairs else 1.0
+
+
+def _is_a_finite_set(facts: EvaluationRows, pairs: float, sigmas: float = 4.0) -> bool:
+    """Whether rows are equal as often as if all were drawn evenly from one finite set, such as the points of a grid.
+
+    Then a training row is met as often, in `trained` trials, as another one of the evaluation is. Copies of some rows
+    only (a rare class that was multiplied) make far more equal pairs than that.
+    """
+    expected = facts.seen / facts.distinct / facts.trained * pairs
+    spread = np.sqrt(max(expected, 1.0) + expected**2 / max(facts.seen, 1))
+    return bool(facts.equal_pairs > 0 and abs(facts.equal_pairs - expected) <= sigmas * spread)
 
 
 def _is_within_training(facts: EvaluationRows, repeated: float = 0.8, beside: float = 0.3) -> bool:
@@ -118,8 +135,11 @@ def _is_of_two_kinds(
 ) -> bool:
     """Whether some batches are of training rows and some of others, and none is mixed: two sets one after the other.
 
-    Of whole numbers a clean set has some rows in common by chance, and no batch can be told to be mixed.
+    Of whole numbers a clean set has some rows in common by chance, and no batch can be told to be mixed. What one pass
+    over one DataLoader gives is one set: that its overlap ends with a batch is chance.
     """
+    if facts.one_loader:
+        return False
     counts = np.array([(seen, rows - seen) for rows, seen in facts.batches], dtype=np.float64)
     if composition.chance_of_composition(counts) > odds:
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from diagnose.findings import Finding, Location, Severity
 from diagnose.history import History
@@ -33,7 +33,8 @@ def gradients_discarded(history: History, *, share: float = 0.5, at_least: int =
     surgery, per-sample clipping). A pass that also gives gradients to its inputs is taken for an
     attack on them, and not counted. What an epoch leaves over is less than half. If the passes thrown away
     come from another line than those that are used, they may be made only to look at their gradients: then
-    the finding is an info.
+    the finding is an info, unless they lead to parameters that the used passes do not lead to, which this
+    optimizer holds and which have had no gradient at any step that was looked at: nothing else trains those.
     ## Source
     PyTorch documentation, "Gradient accumulation" in "Automatic Mixed Precision examples". Half: with k
     micro-batches per step, `zero_grad()` inside of the loop loses k - 1 of k passes.
@@ -46,13 +47,16 @@ def gradients_discarded(history: History, *, share: float = 0.5, at_least: int =
         latest = events[-1].detail
         passes = sum(int(event.detail.get("discarded", 0)) for event in events)
         used = sum(int(event.detail.get("used", 0)) for event in events)
-        sure = not used or sum(bool(event.detail.get("same_line")) for event in events) > len(events) / 2
+        same_line = sum(bool(event.detail.get("same_line")) for event in events) > len(events) / 2
+        untrained = _never_trained(history, optimizer, latest.get("deprived") or ())
+        sure = not used or same_line or bool(untrained)
         cleared = latest.get("cleared_line")
         yield Finding(
             "gradients-discarded",
             Severity.ERROR if sure else Severity.INFO,
             f"before {lost} of the {steps} steps of {optimizer} that were looked at, gradients were cleared that no "
-            f"step had used: {passes} backward passes were thrown away, {used} used",
+            f"step had used: {passes} backward passes were thrown away, {used} used"
+            + (f"; nothing else trains {_some(untrained)}" if untrained else ""),
             Location(file=latest.get("file"), line=latest.get("line")),
             min(event.step for event in events),
             max(event.step for event in events),
@@ -65,9 +69,26 @@ def gradients_discarded(history: History, *, share: float = 0.5, at_least: int =
                 "passes_used": used,
                 "cleared_in_line": cleared,
                 "optimizer": optimizer,
+                "untrained": list(untrained),
             },
             cause="zero_grad() is called"
             + (f" in line {cleared}" if cleared is not None else "")
             + " between backward() and the step() that should use its gradients.",
             remedy=f"Call {optimizer}.zero_grad() once per step, before the first backward() that belongs to it.",
         )
+
+
+def _never_trained(history: History, optimizer: str, names: Iterable[str]) -> list[str]:
+    """Those of the parameters that only `optimizer` holds and that no step was seen to have a gradient of."""
+    return [
+        name
+        for name in names
+        if (facts := history.parameters.get(name)) is not None
+        and facts.requires_grad
+        and set(facts.optimizers) == {optimizer}
+        and not (history.series("grad_rms", name).values > 0).any()
+    ]
+
+
+def _some(names: list[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
