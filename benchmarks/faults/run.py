@@ -62,6 +62,7 @@ class Options:
     jobs: int
     timeout_s: float
     repeat: bool
+    time: bool
 
 
 def main() -> None:
@@ -72,7 +73,7 @@ def main() -> None:
         labels = {script: read_label(script, codes=known_codes()) for script in scripts_in(arguments.paths)}
     except (LabelError, OSError) as error:
         sys.exit(f"error: {error}")
-    options = Options(arguments.jobs, arguments.timeout, arguments.repeat)
+    options = Options(arguments.jobs, arguments.timeout, arguments.repeat, time=not arguments.no_times)
     outcomes = run_all(labels, options, console)
     console.print()
     console.print(tables.code_table(tally_by_code(outcomes)))
@@ -91,6 +92,7 @@ def parse_arguments() -> argparse.Namespace:
     add("paths", nargs="*", type=Path, default=[SUITE], metavar="FOLDER_OR_SCRIPT", help="default: every folder here")
     add("--jobs", type=int, default=2, metavar="N", help="scripts at a time, a thread of torch each (default: 2)")
     add("--timeout", type=float, default=300.0, metavar="S", help="seconds for one run of one script (default: 300)")
+    add("--no-times", action="store_true", help="do not run the scripts plain, too: half the time, no overhead")
     add("--repeat", action="store_true", help="watch every script twice, and say where the second time differs")
     add("--json", type=Path, metavar="FILE", help="write labels, findings, costs and figures")
     add("--markdown", type=Path, metavar="FILE", help="write the figures and the table by code, as in results.md")
@@ -147,7 +149,7 @@ def run_script(script: Path, label: Label, options: Options) -> Outcome:
     name = str(script.relative_to(SUITE)) if script.is_relative_to(SUITE) else script.name
     plain: Cost | None = None
     try:
-        plain = run_child([str(script)], timeout_s=options.timeout_s)
+        plain = run_child([str(script)], timeout_s=options.timeout_s) if options.time else None
         findings, watched = watch(script, timeout_s=options.timeout_s)
         repeated = watch(script, timeout_s=options.timeout_s)[0] if options.repeat else None
     except ScriptError as failure:
