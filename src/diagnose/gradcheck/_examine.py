@@ -1,0 +1,230 @@
+"""Whether the derivative along one direction is right: the step is chosen, retried, and kinks are told from faults.
+
+1. Central differences at the balanced step. Agreement to 1e-6 and the noise ends it; so it nearly always does.
+2. Disagreement may be curvature, a kink nearby, or rough rounding: smaller steps (1/8, 1/64, 1/512), then larger
+ones. Agreement counts only where the noise is small against the derivative: with a step of 1e-300 all agrees.
+3. Still apart, on a single element: where the slopes to either side differ and stay different as the step shrinks,
+any value between them is a subgradient: a kink. Else a fault.
+4. Agreement within noise as large as the derivative says nothing: larger steps, then "unresolved".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import torch
+from torch import Tensor
+
+from diagnose.gradcheck._differences import LARGEST_STEP, Comparison, Differences
+
+Verdict = Literal["ok", "fault", "kink", "unresolved", "not-checkable"]
+
+SCREEN_RTOL: Final = 1e-6
+"""Central differences of smooth float64 code come closer than 1e-7 in 99 % of cases (measured), so this leaves room."""
+LARGEST_BLUR: Final = 0.1
+"""Noise above this share of the derivative would hide a fault of 10 %: unresolved."""
+ZERO: Final = 1e3
+"""Rounding units of the outputs' size: a derivative, per unit of scale, below that is zero to rounding (as that of a
+bias before batch normalisation is)."""
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """Relative errors: below `screen` without a word, up to `element` accepted and told, above it a fault.
+
+    Attributes:
+        blur: noise, relative to the derivative, above which agreement at a smaller step proves nothing.
+    """
+
+    screen: float = SCREEN_RTOL
+    element: float = 1e-4
+    blur: float = 1e-3
+
+
+ROUGH: Final = Tolerances(screen=2e-3, element=2e-2, blur=3e-2)
+"""For functions that compute in less than float64: their differences are good to 1e-3 at best (measured)."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The derivative along one direction, per unit of it.
+
+    Attributes:
+        error: |analytic - numeric| relative to the larger one (along many elements: to |g o w|).
+        detects: the smallest relative error that would have been seen.
+        cotangent: 0 for upstream gradients around 1, 1 for large ones.
+        why: what there is to say beside the numbers.
+    """
+
+    verdict: Verdict
+    analytic: float
+    numeric: float
+    error: float
+    detects: float
+    step: float
+    noise: float
+    cotangent: int = 0
+    why: str = ""
+
+
+class Examiner:
+    """Judges directions of one problem."""
+
+    def __init__(self, differences: Differences, tolerances: Tolerances) -> None:
+        self.differences = differences
+        self.tolerances = tolerances
+
+    def examine(self, position: int, w: Tensor, *, single: bool = False) -> Outcome:
+        """Whether the gradient of slot number `position` is right along w, shape (n,).
+
+        Args:
+            single: w has one element; only then a kink is told from a fault.
+        """
+        step = self.differences.step(position, w)
+        first = self.differences.compare(position, w, step)
+        if first.agrees(self.tolerances.screen):
+            if first.blur <= LARGEST_BLUR or self._is_zero(first):
+                return self._outcome("ok", first)
+            return self._resolve(position, w, first)
+        return self._retry(position, w, first, single)
+
+    # ------------------------------------------------------------------ the ways on from the first comparison
+
+    def _resolve(self, position: int, w: Tensor, first: Comparison) -> Outcome:
+        """They agree, but so would other values: larger steps have less noise."""
+        for factor in (8, 64, 512, 4096):
+            step = min(first.step * factor, LARGEST_STEP)
+            other = self.differences.compare(position, w, step)
+            if other.agrees(self.tolerances.element) and (other.blur <= LARGEST_BLUR or self._is_zero(other)):
+                return self._outcome("ok", other)
+            if step == LARGEST_STEP:
+                break
+        return self._outcome("unresolved", first, why="rounding noise is as large as the derivative")
+
+    def _retry(self, position: int, w: Tensor, first: Comparison, single: bool) -> Outcome:
+        tried = [first]
+        best: Comparison | None = None
+        for factor in (1 / 8, 1 / 64, 1 / 512, 8, 64):
+            step = first.step * factor
+            if step > LARGEST_STEP:
+                break
+            other = self.differences.compare(position, w, step)
+            tried.append(other)
+            if factor == 1 / 8 and self._is_settled(first, other):
+                return self._outcome("fault", other)
+            if other.blur > self.tolerances.blur and factor < 1:
+                continue
+            if other.agrees(self.tolerances.screen) and other.blur <= LARGEST_BLUR:
+                return self._outcome("ok", other)
+            if other.agrees(self.tolerances.element) and other.blur <= LARGEST_BLUR:
+                best = best or other
+        if best is None and first.agrees(self.tolerances.element) and first.blur <= LARGEST_BLUR:
+            best = first
+        if best is not None:
+            return self._outcome("ok", best)
+        return self._at_a_kink(tried) if single else self._outcome("fault", self._clearest(tried))
+
+    def _is_settled(self, first: Comparison, closer: Comparison) -> bool:
+        """Two steps and both sides agree among themselves, and not with back-propagation: no need to try more."""
+        if not (first.finite and closer.finite):
+            return False
+        apart = closer.gap - closer.noise
+        worst = int(apart.argmax())
+        low, high = self.differences.slopes(closer)
+        margin = 0.1 * float(apart[worst])
+        return (
+            margin > 0.1 * self.tolerances.element * float(closer.reference[worst])
+            and abs(float(first.numeric[worst] - closer.numeric[worst])) < margin
+            and float(high[worst] - low[worst]) < margin
+        )
+
+    def _at_a_kink(self, tried: list[Comparison]) -> Outcome:
+        """The verdict on one element whose difference quotients never came close to the back-propagated value."""
+        usable = sorted((c for c in tried if c.finite and c.blur <= LARGEST_BLUR), key=lambda c: c.step)
+        if not usable:
+            return self._where_not_finite(tried)
+        near, far = usable[0], usable[min(1, len(usable) - 1)]
+        (low, high), (far_low, far_high) = self.differences.slopes(near), self.differences.slopes(far)
+        slack = near.noise + self.tolerances.element * near.reference
+        width, far_width = high - low, far_high - far_low
+        # On a smooth function the slopes approach each other as fast as the step shrinks.
+        stays = width > 0.5 * far_width if near is not far else width > 0.5 * near.reference
+        between = (near.analytic >= low - slack) & (near.analytic <= high + slack)
+        fits = near.gap <= slack
+        if bool((fits | (between & stays & (width > slack))).all()):
+            return self._outcome("kink", near, why="the function has a kink here; the value is a subgradient")
+        return self._outcome("fault", self._clearest(tried))
+
+    def _where_not_finite(self, tried: list[Comparison]) -> Outcome:
+        """At the edge of the domain, as of sqrt(x) at 0, only one side has values."""
+        closest = min(tried, key=lambda c: c.step)
+        one_sided = self._one_sided(closest)
+        if one_sided is None:
+            return self._outcome("unresolved", closest, why="the function is not finite on either side")
+        gap = (closest.analytic - one_sided).abs()
+        if bool((gap <= 0.01 * one_sided.abs() + closest.noise).all()):
+            return self._outcome("kink", closest, why="at the edge of the domain; the slope to the other side agrees")
+        if not any(c.finite for c in tried):
+            return self._outcome("unresolved", closest, why="the function is not finite on one side")
+        return self._outcome("unresolved", closest, why="rounding noise is as large as the derivative")
+
+    def _one_sided(self, compared: Comparison) -> Tensor | None:
+        values, v = self.differences.values, self.differences.cotangents
+        for other, sign in ((compared.ahead, 1.0), (compared.behind, -1.0)):
+            dy = torch.where(torch.isfinite(values), other - values, 0.0)
+            if bool(dy.isfinite().all()):
+                return sign * (v @ dy) / compared.step
+        return None
+
+    def examine_unusable(self, position: int, w: Tensor) -> Outcome:
+        """The verdict on an element whose back-propagated gradient is NaN or infinite.
+
+        A fault where the function has a derivative (the well-known NaN of `where(x > 0, sqrt(x), 0)`), a kink where
+        the difference quotients grow without end as the step shrinks, as those of sqrt(x) at 0 do.
+        """
+        compared = [self.differences.compare(position, w, step) for step in (1e-3, 1e-5, 1e-7)]
+        slopes = [c.numeric if c.finite else self._one_sided(c) for c in compared]
+        found = [float(s.abs().max()) for s in slopes if s is not None]
+        if not found:
+            return replace(
+                self._outcome("unresolved", compared[-1], why="the function is not finite around this point"),
+                analytic=math.nan,
+            )
+        grows = len(found) > 1 and found[-1] > 3 * found[0] and found[-1] > found[-2]
+        if grows:
+            outcome = self._outcome("kink", compared[-1], why="the derivative is infinite here")
+        else:
+            outcome = self._outcome("fault", compared[1], why="the function has a finite derivative here")
+        slope = next(s for s in reversed(slopes) if s is not None)
+        return replace(outcome, analytic=math.nan, numeric=float(slope[0]), error=math.inf, cotangent=0)
+
+    # ------------------------------------------------------------------ how it is told
+
+    def _is_zero(self, compared: Comparison) -> bool:
+        limit = ZERO * self.differences.epsilon * self.differences.output_size
+        return bool(((compared.size <= limit) & (compared.numeric.abs() <= limit + compared.noise)).all())
+
+    @staticmethod
+    def _clearest(tried: list[Comparison]) -> Comparison:
+        return min(tried, key=lambda c: (not c.finite, c.blur > 0.01, c.step))
+
+    def _outcome(self, verdict: Verdict, compared: Comparison, why: str = "") -> Outcome:
+        gap = torch.nan_to_num(compared.gap, nan=math.inf)
+        excess = (gap - compared.noise) / compared.reference
+        worst = int(excess.argmax())
+        # A fault that shows with ordinary upstream gradients is reported for these.
+        if verdict == "fault" and float(excess[0]) > self.tolerances.element:
+            worst = 0
+        return Outcome(
+            verdict,
+            analytic=float(compared.analytic[worst]),
+            numeric=float(compared.numeric[worst]),
+            error=float(gap[worst] / compared.reference[worst]),
+            detects=self.tolerances.screen + compared.blur,
+            step=compared.step,
+            noise=float(compared.noise[worst]),
+            cotangent=worst,
+            why=why,
+        )
