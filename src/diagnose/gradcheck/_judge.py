@@ -23,7 +23,11 @@ from diagnose.gradcheck._screen import screen
 
 REPEATS: Final = 1e3
 """Rounding units by which two runs of the same thing may differ, as sums in varying order do on a GPU."""
+_BACKWARD_RAISES: Final = (RuntimeError, TypeError, ValueError, NotImplementedError, IndexError, AssertionError)
 JITTER: Final = 1e-3
+"""In units of a tensor's scale: how far beside the point no kink of that point is left."""
+EXCUSED: Final = 16
+"""Elements at a kink whose surroundings are looked at."""
 KEPT: Final = 10
 
 
@@ -90,25 +94,26 @@ class _Judge:
         if not outputs or not any(output.numel() for output in outputs):
             raise CheckError("Nothing that the function returns requires a gradient: is it detached, or an integer?")
         values, epsilons = torch.cat([_flat(o) for o in outputs]), problem.epsilons(outputs)
-        second = problem.outputs()
-        problem.state.note_what_moves()
         rough = any(t.dtype not in FULL for t in (*outputs, *(slot.leaf for slot in problem.slots)))
-        if reason := _unequal(values, torch.cat([_flat(o) for o in second]), epsilons):
-            why = f"the forward is not deterministic: with the same inputs and random seed {reason}"
-            return Judgement([self._entry(p, "unresolved", reason=why) for p in range(len(problem.slots))], rough)
-
         cotangents = self._cotangents(values, rough)
         functions = tuple(dict.fromkeys(source_of(type(n)._forward_cls) for n in custom_nodes(outputs)))
         judgement = Judgement([], rough, None, cotangents[0], values, functions, notes=self.notes)
+        # All passes through one graph come before the next forward: it may write into what this one has saved.
         try:
             gradients = [problem.gradients(outputs, cotangent) for cotangent in cotangents]
-            repeated = problem.gradients(second, cotangents[0])
-        except (RuntimeError, TypeError, ValueError, NotImplementedError, IndexError, AssertionError) as error:
+            judgement.not_linear = tuple(not_linear(outputs, self.generator)) if self.order == 1 else ()
+            outputs = problem.outputs()
+            problem.state.note_what_moves()
+            repeated = problem.gradients(outputs, cotangents[0])
+        except _BACKWARD_RAISES as error:
             judgement.entries = self._raised(error)
             return judgement
+        if reason := _unequal(values, torch.cat([_flat(o) for o in outputs]), epsilons):
+            why = f"the forward is not deterministic: with the same inputs and random seed two runs {reason}"
+            judgement.entries = [self._entry(p, "unresolved", reason=why) for p in range(len(problem.slots))]
+            return judgement
         judgement.gradients = gradients[0]
-        judgement.not_linear = tuple(not_linear(outputs, self.generator)) if self.order == 1 else ()
-        del outputs, second
+        del outputs
         plain = problem.values()
         if not torch.equal(plain, values):
             problem.with_graph = True  # it computes something else without a graph: a fast path, or an inner gradient
@@ -159,6 +164,7 @@ class _Judge:
                 reason = "no gradient, and none is needed: the outputs do not depend on it"
             return self._entry(position, outcome.verdict, outcome=outcome, reason=reason)
         located = localiser.locate(position, off_kinks=lambda: self._right_beside(localiser, position))
+        self._excuse_kinks(localiser, position, located)
         entry = self._from_elements(localiser, position, outcome, located)
         if entry.verdict == "fault":
             sizes = sorted({size for s in self.problem.slots for size in s.shape} | {len(slot.base)})
@@ -196,6 +202,25 @@ class _Judge:
             worst=shown[0] if shown else max(located.elements.values(), key=_badness, default=None),
             elements=tuple(shown),
         )
+
+    def _excuse_kinks(self, localiser: Localiser, position: int, located: Located) -> None:
+        """Turns faults into kinks where the back-propagated value is a limit of derivatives close by.
+
+        At a tie of three in `sort`, the slopes to either side along one element say nothing about the middle one.
+        Where all is right a little beside the point, and the derivatives around it embrace the value, it is an
+        element of Clarke's generalised gradient.
+        """
+        faults = [p for p, element in located.elements.items() if element.verdict == "fault"]
+        if not faults or located.only_kinks or not self._right_beside(localiser, position):
+            return
+        for flat_position in faults[:EXCUSED]:
+            if not localiser.examiner.embraced(position, flat_position, self.generator):
+                return
+        located.only_kinks = True
+        why = "the function has a kink here; the value is the limit of derivatives close by"
+        for flat_position in faults:
+            element = located.elements[flat_position]
+            located.elements[flat_position] = replace(element, verdict="kink", why=why)
 
     def _right_beside(self, localiser: Localiser, position: int) -> bool:
         """Whether the gradient is right a little beside this point, where no kink lies."""
