@@ -7,6 +7,7 @@ not change cost no digits, and dx is what is left after rounding, so that no ste
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,14 @@ from diagnose.gradcheck._problem import Problem, Slot
 NOISE_FACTOR: Final = 8.0
 """How many standard deviations of rounding noise a difference may be off. With a few thousand comparisons in a check
 of a large model, 5 would do for Gaussian noise; the estimate of the deviation may itself be off by a third."""
+FLOOR: Final = 64.0
+"""Rounding units of |v o f(x)|, per unit of the slot's scale, by which back-propagation itself may be off: it rounds
+too, and where its terms cancel (softmax at saturation, a bias before batch normalisation) that is all there is."""
 LARGEST_STEP: Final = 0.1
+SMALL_SHARE: Final = 1e-6
+"""Of the outputs' size: derivatives below it get no larger step than this one does."""
+_TINY: Final = torch.finfo(torch.float64).tiny
+SMALLEST_LINE: Final = 1e-14
 SMALLEST_STEP: Final = torch.finfo(torch.float64).eps ** (1 / 3)
 
 
@@ -32,7 +40,7 @@ class Comparison:
         analytic: <g, w> by back-propagation.
         numeric: the same by differences.
         size: |g o w|, what the gradient's elements would add up to with random signs.
-        noise: the floor: what rounding can make of `numeric` - `analytic`.
+        noise: the floor: what rounding, of forwards and of the backward, can make of `numeric` - `analytic`.
         finite: whether both forwards gave finite numbers.
         ahead, behind: the outputs at x + t w and x - t w.
     """
@@ -96,7 +104,7 @@ class Differences:
     def slots(self) -> list[Slot]:
         return self.problem.slots
 
-    @property
+    @functools.cached_property
     def output_size(self) -> Tensor:
         """|v o f(x)| for each cotangent, shape (K,)."""
         size: Tensor = (self.cotangents * torch.where(self._counts, self.values, 0.0)).norm(dim=1)
@@ -122,13 +130,14 @@ class Differences:
             dy = torch.where(self._counts, dy, 0.0)
         parts = self.gradients[position] * dx
         noise = (self.cotangents * torch.where(dy != 0, self.noise, 0.0)).norm(dim=1)
+        own = (w / slot.scale.clamp(min=_TINY)).norm() * (FLOOR * self.epsilon) * self.output_size
         per_step = 1 / (2 * step)
         return Comparison(
             step=step,
             analytic=parts.sum(dim=1) * per_step,
             numeric=self.cotangents @ dy * per_step,
             size=parts.norm(dim=1) * per_step,
-            noise=noise * (NOISE_FACTOR * math.sqrt(2) * per_step),
+            noise=noise * (NOISE_FACTOR * math.sqrt(2) * per_step) + own,
             finite=bool(dy.isfinite().all()),
             ahead=ahead,
             behind=behind,
@@ -141,11 +150,13 @@ class Differences:
         taken to be of the size of f'. See Gill, Murray, Saunders & Wright, Computing forward-difference intervals
         for numerical optimization, SIAM J. Sci. Stat. Comput. 4 (1983).
         """
+        smallest = float(max(SMALLEST_STEP, self.epsilon ** (1 / 3)))
         size = float((self.gradients[position][0] * w).norm())
+        if size == 0:  # perhaps a step function: stay on the step
+            return smallest
+        # A tiny derivative calls for a large step, but may be tiny just here, as at saturation: not too large at once.
+        size = max(size, SMALL_SHARE * float(self.output_size[0]))
         sigma = float((self.cotangents[0] * self.noise).norm())
-        smallest = max(SMALLEST_STEP, self.epsilon ** (1 / 3))
-        if not (size > 0 and math.isfinite(size)):
-            return float(max(smallest, 1e-4))
         return float(min(max((3 * sigma / size) ** (1 / 3), smallest), LARGEST_STEP))
 
     def slopes(self, compared: Comparison) -> tuple[Tensor, Tensor]:
@@ -167,19 +178,24 @@ class Differences:
         The fourth difference of a smooth function is O(t^4); what is left of it is noise of standard deviation
         sqrt(mean / 70) (More & Wild, Estimating computational noise, SIAM J. Sci. Comput. 33, 2011). A kink on the
         line is no noise: its fourth difference shrinks with t, and noise does not, so a large one is measured again.
+        The line begins beside the point: a kink or a jump exactly there (ReLU at 0) is not on it.
         """
         found = self._fourth_differences(generator, start)
-        if bool((found > 30 * self.noise).any()):
-            closer = self._fourth_differences(generator, start / 64)
-            # Anything that has shrunk by more than 16 on the way is a kink (64); steps of rounding are not (8).
-            found = torch.where(closer < found / 16, closer, found)
+        step, unsure = start / 64, found > 30 * self.noise
+        while bool(unsure.any()) and step > SMALLEST_LINE:
+            closer = self._fourth_differences(generator, step)
+            # What shrinks by more than 16 is a kink (64); steps of rounding are not (8).
+            unsure &= closer < found / 16
+            found = torch.where(unsure, closer, found)
+            unsure &= found > 30 * self.noise
+            step /= 64
         self.noise = torch.maximum(self.noise, found)
 
     def _fourth_differences(self, generator: torch.Generator, step: float) -> Tensor:
         directions = [slot.scale * random_signs(slot.base.numel(), generator) for slot in self.slots]
         try:
             points = []
-            for k in (-3, -2, -1, 0, 1, 2, 3):
+            for k in range(1, 8):
                 for slot, direction in zip(self.slots, directions, strict=True):
                     slot.write(slot.base + k * step * direction)
                 points.append(self.problem.values())

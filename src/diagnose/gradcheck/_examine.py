@@ -55,7 +55,7 @@ class Outcome:
 
     Attributes:
         error: |analytic - numeric| relative to the larger one (along many elements: to |g o w|).
-        detects: the smallest relative error that would have been seen.
+        detects: the smallest relative error that would have been seen; infinite where the derivative is 0 to rounding.
         cotangent: 0 for upstream gradients around 1, 1 for large ones.
         why: what there is to say beside the numbers.
     """
@@ -87,7 +87,7 @@ class Examiner:
         step = self.differences.step(position, w)
         first = self.differences.compare(position, w, step)
         if self._is_zero(first):
-            return self._outcome("ok", first)
+            return replace(self._outcome("ok", first), error=0.0, detects=math.inf)
         if first.agrees(self.tolerances.screen):
             if first.blur <= LARGEST_BLUR:
                 return self._outcome("ok", first)
@@ -122,7 +122,7 @@ class Examiner:
         for factor in (8, 64, 512, 4096):
             step = min(first.step * factor, LARGEST_STEP)
             other = self.differences.compare(position, w, step)
-            if other.agrees(self.tolerances.element) and (other.blur <= LARGEST_BLUR or self._is_zero(other)):
+            if other.agrees(self.tolerances.element) and other.blur <= LARGEST_BLUR:
                 return self._outcome("ok", other)
             if step == LARGEST_STEP:
                 break
@@ -139,6 +139,8 @@ class Examiner:
             tried.append(other)
             if factor == 1 / 8 and self._is_settled(first, other):
                 return self._outcome("fault", other)
+            if self._is_zero(other) and bool((other.noise < 0.1 * first.gap).all()):
+                return replace(self._outcome("ok", other), error=0.0, detects=math.inf)
             if other.blur > self.tolerances.blur and factor < 1:
                 continue
             if other.agrees(self.tolerances.screen) and other.blur <= LARGEST_BLUR:

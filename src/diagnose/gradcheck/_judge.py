@@ -114,9 +114,7 @@ class _Judge:
             return judgement
         judgement.gradients = gradients[0]
         del outputs
-        plain = problem.values()
-        if not torch.equal(plain, values):
-            problem.with_graph = True  # it computes something else without a graph: a fast path, or an inner gradient
+        problem.with_graph = problem.with_graph or not self._same_without_graph(values)
         differences = Differences(
             problem,
             cotangents,
@@ -138,6 +136,13 @@ class _Judge:
             judgement.entries.append(entry)
             self.plan.told(position + 1, len(problem.slots))
         return judgement
+
+    def _same_without_graph(self, values: Tensor) -> bool:
+        """Whether the function computes the same without a graph: no fast path, no gradient taken inside."""
+        try:
+            return torch.equal(self.problem.values(), values)
+        except Exception:
+            return False
 
     # ------------------------------------------------------------------ what is fed in
 

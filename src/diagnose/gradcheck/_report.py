@@ -33,7 +33,8 @@ class Entry:
         total: how many numbers it has; a complex number counts as two.
         faults, kinks: how many of those looked at are wrong, or lie at a kink with a valid subgradient.
         error: the largest relative error seen.
-        detects: the smallest relative error of the whole gradient that would have been seen; NaN if not checked.
+        detects: the smallest relative error of the whole gradient that would have been seen; infinite where the
+            gradient is zero to rounding, NaN if not checked.
         worst: the worst element, or None if none was looked at.
         elements: the wrong ones and those at a kink that are worth showing, worst first.
         pattern: a guess at what happened.
@@ -265,7 +266,7 @@ def _table(entries: Sequence[Entry]) -> list[str]:
                 entry.verdict,
                 checked,
                 f"{entry.error:.1e}" if measured else "-",
-                f"{entry.detects:.1e}" if measured else "-",
+                f"{entry.detects:.1e}" if measured else "zero" if entry.detects == math.inf else "-",
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
