@@ -120,7 +120,7 @@ class Differences:
 
     def compare(self, position: int, w: Tensor, step: float) -> Comparison:
         """Both derivatives of slot number `position` along w, shape (n,), from a step t = `step` either way."""
-        slot = self.slots[position]
+        slot, per_step = self.slots[position], 1 / (2 * step)
         ahead_x = slot.rounded(slot.base + step * w)
         behind_x = slot.rounded(slot.base - step * w)
         ahead, behind = self.at(slot, ahead_x), self.at(slot, behind_x)
@@ -129,15 +129,15 @@ class Differences:
         if not self._all_count:
             dy = torch.where(self._counts, dy, 0.0)
         parts = self.gradients[position] * dx
-        noise = (self.cotangents * torch.where(dy != 0, self.noise, 0.0)).norm(dim=1)
+        rounding = (self.cotangents * torch.where(dy != 0, self.noise, 0.0)).norm(dim=1)
+        rounding = rounding * (NOISE_FACTOR * math.sqrt(2) * per_step)
         own = (w / slot.scale.clamp(min=_TINY)).norm() * (FLOOR * self.epsilon) * self.output_size
-        per_step = 1 / (2 * step)
         return Comparison(
             step=step,
             analytic=parts.sum(dim=1) * per_step,
             numeric=self.cotangents @ dy * per_step,
             size=parts.norm(dim=1) * per_step,
-            noise=noise * (NOISE_FACTOR * math.sqrt(2) * per_step) + own,
+            noise=rounding + own,
             finite=bool(dy.isfinite().all()),
             ahead=ahead,
             behind=behind,

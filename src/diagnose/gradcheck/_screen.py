@@ -16,7 +16,7 @@ from torch import Tensor
 from diagnose.gradcheck._differences import Differences, random_signs
 from diagnose.gradcheck._examine import Examiner, Outcome
 
-LARGEST_WEIGHT: Final = 32.0
+LARGEST_WEIGHT: Final = 256.0
 """A derivative that is smaller than the others by more is moved no further: curvature grows with the cube."""
 
 
@@ -27,13 +27,14 @@ def screen(examiner: Examiner, position: int, generator: torch.Generator, *, dir
         outcome = examiner.examine(position, direction(examiner.differences, position, generator, even=number % 2 == 1))
         if outcome.verdict == "fault":
             return outcome
-        if worst is None or (outcome.verdict == "unresolved", outcome.error) > (
-            worst.verdict == "unresolved",
-            worst.error,
-        ):
+        if worst is None or _badness(outcome) > _badness(worst):
             worst = outcome
     assert worst is not None, "no directions"
     return worst
+
+
+def _badness(outcome: Outcome) -> tuple[bool, float, float]:
+    return outcome.verdict == "unresolved", outcome.detects, outcome.error
 
 
 def direction(differences: Differences, position: int, generator: torch.Generator, *, even: bool) -> Tensor:
