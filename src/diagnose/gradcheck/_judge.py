@@ -199,12 +199,17 @@ class _Judge:
     def _from_elements(self, localiser: Localiser, position: int, outcome: Outcome, located: Located) -> Entry:
         faults, kinks = located.having("fault"), located.having("kink")
         unresolved = located.having("unresolved")
+        unusable = bool(localiser.examiner.differences.unusable[position].any())
         complete = located.covered >= self.problem.slots[position].base.numel()
         shown = sorted(faults or kinks or unresolved, key=lambda e: (e.upstream == "large", -_badness(e)))[:KEPT]
         if faults:
             verdict, reason = "fault", ""
-        elif outcome.verdict != "fault" and not kinks and not unresolved:
+        elif outcome.verdict != "fault" and not (unresolved and unusable):
             verdict, reason = outcome.verdict, outcome.why
+            if kinks and verdict == "ok":
+                verdict, reason = "kink", kinks[0].why
+            elif unresolved and not reason:
+                reason = f"{len(unresolved)} single derivatives are below the rounding noise; together they are right"
         elif outcome.verdict == "unresolved" or (unresolved and outcome.verdict != "fault"):
             verdict, reason = "unresolved", outcome.why or unresolved[0].why
         elif located.only_kinks or (kinks and complete):

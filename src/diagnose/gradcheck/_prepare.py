@@ -7,6 +7,7 @@ import fnmatch
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import BuiltinFunctionType
 from typing import Any, Final
 
 import torch
@@ -45,6 +46,8 @@ class Subject:
             return f"{function.__name__}.apply"
         if isinstance(target, nn.Module):
             return type(target).__name__
+        if isinstance(target, BuiltinFunctionType):
+            return target.__name__
         return str(getattr(target, "__qualname__", None) or type(target).__name__).rpartition("<locals>.")[2]
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from diagnose.gradcheck._differences import Differences, random_signs
+from diagnose.gradcheck._differences import FLOOR, Differences, random_signs
 from diagnose.gradcheck._examine import Examiner, Outcome
 
 LARGEST_WEIGHT: Final = 256.0
@@ -49,5 +49,8 @@ def direction(differences: Differences, position: int, generator: torch.Generato
         share = (differences.gradients[position][0] * slot.scale).abs()
         mean = float(share.square().mean().sqrt())
         if mean > 0:
-            w = w * (mean / share.clamp(min=mean / LARGEST_WEIGHT)).clamp(min=1.0)
+            # Nor further than back-propagation's own rounding allows: that is weighted along with the derivative.
+            rounding = FLOOR * differences.epsilon * float(differences.output_size[0])
+            largest = min(LARGEST_WEIGHT, max(1.0, 0.01 * mean / max(rounding, 1e-300)))
+            w = w * (mean / share.clamp(min=mean / largest)).clamp(min=1.0)
     return torch.where(differences.unusable[position], 0.0, w)
