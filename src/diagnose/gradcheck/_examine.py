@@ -133,8 +133,8 @@ class Examiner:
         tried = [first]
         best: Comparison | None = None
         for factor in (1 / 8, 1 / 64, 1 / 512, 8, 64):
-            step = first.step * factor
-            if step > LARGEST_STEP:
+            step = min(first.step * factor, LARGEST_STEP)
+            if factor > 1 and step <= first.step:
                 break
             other = self.differences.compare(position, w, step)
             tried.append(other)
@@ -150,10 +150,27 @@ class Examiner:
                 best = best or other
         if best is None and first.agrees(self.tolerances.element) and first.blur <= LARGEST_BLUR:
             best = first
+        if best is None and self._agrees_without_curvature(tried):
+            best = first
         if best is not None:
             # Along many elements, one of them may be off by far more than they are all together: that is looked into.
             return self._outcome("ok" if single else "fault", best)
         return self._at_a_kink(tried) if single else self._outcome("fault", self._clearest(tried))
+
+    def _agrees_without_curvature(self, tried: list[Comparison]) -> bool:
+        """Whether what is left at the first step is its curvature, as a larger step tells: (D(r t) - D(t)) / (r^2 - 1).
+
+        In float32 no smaller step is to be had: its noise would hide what is looked for.
+        """
+        first = tried[0]
+        larger = [c for c in tried if c.step > first.step and c.finite]
+        if not larger or not first.finite or first.blur > LARGEST_BLUR:
+            return False
+        ratio = larger[0].step / first.step
+        curvature = (larger[0].numeric - first.numeric) / (ratio**2 - 1)
+        left = (first.analytic - (first.numeric - curvature)).abs()
+        small = curvature.abs() <= 0.1 * first.reference
+        return bool((small & (left <= first.noise + self.tolerances.element * first.reference)).all())
 
     def _is_settled(self, first: Comparison, closer: Comparison) -> bool:
         """Two steps and both sides agree among themselves, and not with back-propagation: no need to try more."""
@@ -171,9 +188,18 @@ class Examiner:
 
     def _at_a_kink(self, tried: list[Comparison]) -> Outcome:
         """The verdict on one element whose difference quotients never came close to the back-propagated value."""
-        usable = sorted((c for c in tried if c.finite and c.blur <= LARGEST_BLUR), key=lambda c: c.step)
-        if not usable:
+        finite = [c for c in tried if c.finite]
+        if not finite:
             return self._where_not_finite(tried)
+        clear = [c for c in finite if c.blur <= LARGEST_BLUR]
+        # Slopes to either side have twice the noise, and noise looks like a kink: it must be small beside the gap.
+        usable = sorted((c for c in clear if self._is_sharp(c)), key=lambda c: c.step)
+        if not clear or any(c.agrees(self.tolerances.element) and c.step < tried[0].step for c in clear):
+            return self._outcome(
+                "unresolved", self._clearest(tried), why="rounding noise is as large as the derivative"
+            )
+        if not usable:
+            return self._outcome("fault", self._clearest(tried))
         near, far = usable[0], usable[min(1, len(usable) - 1)]
         (low, high), (far_low, far_high) = self.differences.slopes(near), self.differences.slopes(far)
         rtol = self.tolerances.element
@@ -190,6 +216,10 @@ class Examiner:
             return self._outcome("kink", near, why="the function has a kink here; the value is a subgradient")
         return self._outcome("fault", self._clearest(tried))
 
+    def _is_sharp(self, compared: Comparison) -> bool:
+        apart = compared.gap > compared.noise + self.tolerances.element * compared.reference
+        return bool(apart.any()) and bool(((compared.noise <= 0.2 * compared.gap) | ~apart).all())
+
     def _where_not_finite(self, tried: list[Comparison]) -> Outcome:
         """At the edge of the domain, as of sqrt(x) at 0, only one side has values."""
         closest = min(tried, key=lambda c: c.step)
@@ -199,9 +229,7 @@ class Examiner:
         gap = (closest.analytic - one_sided).abs()
         if bool((gap <= 0.01 * one_sided.abs() + closest.noise).all()):
             return self._outcome("kink", closest, why="at the edge of the domain; the slope to the other side agrees")
-        if not any(c.finite for c in tried):
-            return self._outcome("unresolved", closest, why="the function is not finite on one side")
-        return self._outcome("unresolved", closest, why="rounding noise is as large as the derivative")
+        return self._outcome("unresolved", closest, why="the function is not finite on one side")
 
     def _one_sided(self, compared: Comparison) -> Tensor | None:
         values, v = self.differences.values, self.differences.cotangents

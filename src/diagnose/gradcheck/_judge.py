@@ -215,7 +215,7 @@ class _Judge:
         elif located.only_kinks or (kinks and complete):
             verdict = "kink"
             reason = kinks[0].why if kinks else "the function has a kink close by; a little beside it all is right"
-        elif complete and not kinks:
+        elif complete and not kinks and not self._drowned(outcome, located, localiser.examiner.tolerances):
             worst = max((e.error for e in located.elements.values()), default=0.0)
             verdict, reason = "ok", f"single derivatives agree to {max(worst, outcome.error):.1e}"
         elif outcome.error <= localiser.examiner.tolerances.element and not kinks:
@@ -230,6 +230,12 @@ class _Judge:
             worst=shown[0] if shown else max(located.elements.values(), key=_badness, default=None),
             elements=tuple(shown),
         )
+
+    @staticmethod
+    def _drowned(outcome: Outcome, located: Located, tolerances: Tolerances) -> bool:
+        """Whether all elements together are wrong by more than the noise lets one see in single ones."""
+        sizes = [(max(abs(e.analytic), abs(e.numeric)), e.noise) for e in located.elements.values()]
+        return outcome.error > tolerances.element and any(noise > outcome.error * size for size, noise in sizes)
 
     def _is_stable(self, position: int, gradients: Gradients) -> bool:
         """Whether a gradient that is zero to rounding stays the same when all tensors are moved a little.
