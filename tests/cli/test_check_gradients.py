@@ -57,7 +57,7 @@ def test_a_wrong_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert check("some_ops.py:wrong", "--seed", "3") == 1
     out = capsys.readouterr().out
     assert "x: fault: it is 0.5 times the numeric gradient throughout" in out
-    assert "suspect: autograd.Function Half (some_ops.py:10)" in out
+    assert "suspect: autograd.Function Half (some_ops.py:11)" in out
     assert out.endswith("again: diagnose check-gradients some_ops.py:wrong --seed 3\n")
 
 

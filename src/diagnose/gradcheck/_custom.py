@@ -41,7 +41,8 @@ def source_of(thing: type) -> Source:
     try:
         subject = inspect.unwrap(thing.backward) if hasattr(thing, "backward") else thing
         path = Path(inspect.getsourcefile(subject) or "")
-        line = inspect.getsourcelines(subject)[1]
+        lines, line = inspect.getsourcelines(subject)
+        line += next((n for n, text in enumerate(lines) if text.lstrip().startswith(("def ", "class "))), 0)
     except (OSError, TypeError):
         return Source(thing.__name__, None, None)
     return Source(thing.__name__, _shortest(path), line)

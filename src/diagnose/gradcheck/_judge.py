@@ -28,6 +28,8 @@ _BACKWARD_RAISES: Final = (RuntimeError, TypeError, ValueError, NotImplementedEr
 JITTER: Final = 1e-3
 """In units of a tensor's scale: how far beside the point no kink of that point is left."""
 NUDGE: Final = 1e-7
+NEGLIGIBLE: Final = 1e-28
+"""Of the outputs' size, per unit of scale: a derivative below the rounding of a rounding error changes nothing."""
 EXCUSED: Final = 16
 """Elements at a kink whose surroundings are looked at."""
 KEPT: Final = 10
@@ -90,7 +92,7 @@ class _Judge:
         self.notes: list[str] = []
         self.rough = False
         self._beside: Gradients | None = None
-        self._cotangent = torch.zeros(0)
+        self._cotangent = self._values = torch.zeros(0)
 
     def judgement(self) -> Judgement:
         problem = self.problem
@@ -104,7 +106,7 @@ class _Judge:
             return Judgement([self._entry(p, "not-checkable", reason=why) for p in range(len(problem.slots))])
         rough = any(t.dtype not in FULL for t in (*outputs, *(slot.leaf for slot in problem.slots)))
         cotangents = self._cotangents(values, rough)
-        self._cotangent = cotangents[0]
+        self._cotangent, self._values = cotangents[0], torch.where(torch.isfinite(values), values, 0.0)
         functions = tuple(dict.fromkeys(source_of(type(n)._forward_cls) for n in custom_nodes(outputs)))
         self.rough = rough
         judgement = Judgement([], rough, None, cotangents[0], values, functions, notes=self.notes)
@@ -243,7 +245,8 @@ class _Judge:
         What is left where terms cancel (a bias before batch normalisation) is another number at every point.
         """
         gradient = gradients.values[position]
-        if not bool(gradient.any()):
+        unit = float((gradient * self.problem.slots[position].scale).norm())
+        if unit <= NEGLIGIBLE * float((self._cotangent * self._values).norm()):
             return False
         if self._beside is None:
             for slot in self.problem.slots:
