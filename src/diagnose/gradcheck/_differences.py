@@ -54,11 +54,11 @@ class Comparison:
     ahead: Tensor
     behind: Tensor
 
-    @property
+    @functools.cached_property
     def gap(self) -> Tensor:
         return (self.analytic - self.numeric).abs()
 
-    @property
+    @functools.cached_property
     def reference(self) -> Tensor:
         """What a relative error is relative to; never 0."""
         return torch.maximum(self.size, self.numeric.abs()).clamp(min=torch.finfo(torch.float64).tiny)
@@ -67,7 +67,7 @@ class Comparison:
         """Whether both derivatives are the same up to `rtol` and the noise."""
         return self.finite and bool((self.gap <= rtol * self.reference + self.noise).all())
 
-    @property
+    @functools.cached_property
     def blur(self) -> float:
         """The noise in relation to the derivative: the relative error that could hide in it."""
         return float((self.noise / self.reference).max()) if self.finite else math.inf

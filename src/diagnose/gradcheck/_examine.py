@@ -77,6 +77,7 @@ class Examiner:
     def __init__(self, differences: Differences, tolerances: Tolerances) -> None:
         self.differences = differences
         self.tolerances = tolerances
+        self._zero_limit = ZERO * differences.epsilon * differences.output_size
 
     def examine(self, position: int, w: Tensor, *, single: bool = False) -> Outcome:
         """Whether the gradient of slot number `position` is right along w, shape (n,).
@@ -265,7 +266,7 @@ class Examiner:
     # ------------------------------------------------------------------ how it is told
 
     def _is_zero(self, compared: Comparison) -> bool:
-        limit = ZERO * self.differences.epsilon * self.differences.output_size
+        limit = self._zero_limit
         return bool(((compared.size <= limit) & (compared.numeric.abs() <= limit + compared.noise)).all())
 
     def _zero(self, compared: Comparison) -> Outcome:
