@@ -79,6 +79,18 @@ def test_many_kinks_in_a_large_tensor_take_few_forwards() -> None:
     assert report.forwards < 500
 
 
+def test_a_wrong_special_case_is_no_kink() -> None:
+    x = numbers(60, 60)
+    x[31, 7] = 0
+
+    def wrong_at_zero(gradient: Tensor) -> Tensor:
+        return torch.where(x == 0, 2 * gradient, gradient)
+
+    (entry,) = check_gradients(planted(torch.sin, changed(wrong_at_zero)), [x]).entries
+    assert entry.verdict == "fault"
+    assert [element.index for element in entry.elements] == [(31, 7)]
+
+
 def test_an_infinite_derivative_is_told() -> None:
     x = torch.tensor([0.0, 1.0, 4.0], dtype=torch.float64)
     (entry,) = check_gradients(torch.sqrt, [x]).entries

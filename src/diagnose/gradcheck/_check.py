@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, get_args
 
@@ -16,7 +17,7 @@ from diagnose.gradcheck._narrow import compared_with_wide, same_function
 from diagnose.gradcheck._prepare import Prepared, Subject, prepare
 from diagnose.gradcheck._problem import SecondOrder
 from diagnose.gradcheck._progress import Progress
-from diagnose.gradcheck._report import Entry, GradientReport, Suspect
+from diagnose.gradcheck._report import Entry, GradientReport
 from diagnose.gradcheck._suspect import suspect_of
 
 MODES: Final = get_args(Mode)
@@ -85,12 +86,8 @@ def run_check(subject: Subject, plan: Plan, *, second_order: bool = False, look_
     began = time.monotonic()
     notes: list[str] = []
     given = prepare(subject, widen=False, seed=plan.seed)
-    chosen, judgement = given, None
-    forwards = 0
-    if not given.exact:
-        wide = _widened(subject, given, plan, notes)
-        if wide is not None:
-            chosen = wide
+    wide = None if given.exact else _widened(subject, given, plan, notes)
+    chosen = wide or given
     with chosen.problem.state, _raising_clearly(subject):
         judgement = judge(chosen.problem, plan)
         entries = list(judgement.entries)
@@ -100,11 +97,10 @@ def run_check(subject: Subject, plan: Plan, *, second_order: bool = False, look_
         if look_inside and any(entry.verdict == "fault" for entry in entries):
             suspect = suspect_of(chosen, judgement, plan)
         notes += _notes(chosen, judgement)
-    forwards += chosen.problem.forwards
     precision = "float64"
-    if chosen is not given:
+    if wide is not None:
         with given.problem.state:
-            entries = compared_with_wide(given, chosen, judgement, entries, plan.seed)
+            entries = compared_with_wide(given, wide, judgement, entries, plan.seed)
         precision = f"{_precision(given)}, differences in float64"
     elif judgement.rough:
         precision = f"{_precision(given)} only, wide tolerances"
@@ -116,7 +112,7 @@ def run_check(subject: Subject, plan: Plan, *, second_order: bool = False, look_
         seed=plan.seed,
         suspect=suspect,
         notes=tuple(dict.fromkeys(notes)),
-        forwards=forwards + (given.problem.forwards if chosen is not given else 0),
+        forwards=given.problem.forwards + (wide.problem.forwards if wide is not None else 0),
         wall_s=time.monotonic() - began,
     )
 
@@ -142,56 +138,29 @@ def _second_order(prepared: Prepared, judgement: Judgement, plan: Plan) -> list[
     if judgement.gradients is None:
         return []
     try:
-        problem = SecondOrder(prepared.problem, judgement.cotangent)
-        found = judge(problem, plan, order=2).entries
+        return judge(SecondOrder(prepared.problem, judgement.cotangent), plan, order=2).entries
     except CheckError:
         why = "the gradient is constant: it depends on nothing"
-        return [
-            Entry(
-                s.name,
-                s.kind,
-                s.shape,
-                str(s.leaf.dtype).removeprefix("torch."),
-                "not-checkable",
-                len(s.base),
-                2,
-                reason=why,
-            )
-            for s in prepared.problem.slots
-        ]
     except (RuntimeError, NotImplementedError) as error:
         why = f"its backward cannot be differentiated: {str(error).splitlines()[0]}"
-        return [
-            Entry(
-                s.name,
-                s.kind,
-                s.shape,
-                str(s.leaf.dtype).removeprefix("torch."),
-                "not-checkable",
-                len(s.base),
-                2,
-                reason=why,
-            )
-            for s in prepared.problem.slots
-        ]
-    return found
+    return [
+        Entry(slot.name, slot.kind, slot.shape, slot.dtype, "not-checkable", len(slot.base), 2, reason=why)
+        for slot in prepared.problem.slots
+    ]
 
 
 # ---------------------------------------------------------------------- what is given and told
 
 
-class _raising_clearly:  # noqa: N801
+@contextlib.contextmanager
+def _raising_clearly(subject: Subject) -> Iterator[None]:
     """A context that wraps what the user's code raises, with the name of what was checked."""
-
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, CheckError):
-            raise CheckError(f"{self.subject.name} raised {type(error).__name__}: {error}") from error
+    try:
+        yield
+    except CheckError:
+        raise
+    except Exception as error:
+        raise CheckError(f"{subject.name} raised {type(error).__name__}: {error}") from error
 
 
 def _arguments(inputs: Tensor | Sequence[Any] | Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
@@ -210,8 +179,7 @@ def _eager(target: Any) -> Any:
 
 
 def _precision(prepared: Prepared) -> str:
-    names = {str(slot.leaf.dtype).removeprefix("torch.") for slot in prepared.problem.slots}
-    return "/".join(sorted(names))
+    return "/".join(sorted({slot.dtype for slot in prepared.problem.slots}))
 
 
 def _notes(prepared: Prepared, judgement: Judgement) -> list[str]:
@@ -230,6 +198,3 @@ def _call(subject: Subject, plan: Plan, second_order: bool) -> str:
     options = [f"mode={plan.mode!r}" if plan.mode != "auto" else "", f"seed={plan.seed}"]
     options.append("second_order=True" if second_order else "")
     return f"check_gradients({', '.join([subject.name, 'inputs', *filter(None, options)])})"
-
-
-__all__ = ["MODES", "Suspect", "check_gradients", "run_check"]

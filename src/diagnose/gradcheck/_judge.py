@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -14,11 +14,11 @@ from torch import Tensor
 from diagnose.errors import CheckError
 from diagnose.gradcheck._custom import LARGE, NotLinear, Source, custom_nodes, graph_behind, not_linear, source_of
 from diagnose.gradcheck._differences import Differences, random_signs
-from diagnose.gradcheck._examine import ROUGH, Examiner, Outcome, Tolerances
+from diagnose.gradcheck._examine import ROUGH, Examiner, Outcome, Tolerances, Verdict
 from diagnose.gradcheck._localise import SMALL, Element, Localiser, Located, Mode
 from diagnose.gradcheck._patterns import guess
 from diagnose.gradcheck._prepare import FULL
-from diagnose.gradcheck._problem import Gradients, Problem
+from diagnose.gradcheck._problem import Gradients, Problem, flat
 from diagnose.gradcheck._report import Entry
 from diagnose.gradcheck._screen import screen
 
@@ -100,7 +100,7 @@ class _Judge:
         problem.state.note_what_moves()
         if not outputs or not any(output.numel() for output in outputs):
             raise CheckError("Nothing that the function returns requires a gradient: is it detached, or an integer?")
-        values, epsilons = torch.cat([_flat(o) for o in outputs]), problem.epsilons(outputs)
+        values, epsilons = _values(outputs), problem.epsilons(outputs)
         if self.order == 2 and any("Error" in node.name() for node in graph_behind([o.grad_fn for o in outputs])):
             why = "its backward can be differentiated once only (once_differentiable)"
             return Judgement([self._entry(p, "not-checkable", reason=why) for p in range(len(problem.slots))])
@@ -120,7 +120,7 @@ class _Judge:
         except _BACKWARD_RAISES as error:
             judgement.entries = self._raised(error)
             return judgement
-        if reason := _unequal(values, torch.cat([_flat(o) for o in outputs]), epsilons):
+        if reason := _unequal(values, _values(outputs), epsilons):
             why = f"the forward is not deterministic: with the same inputs and random seed two runs {reason}"
             judgement.entries = [self._entry(p, "unresolved", reason=why) for p in range(len(problem.slots))]
             return judgement
@@ -203,6 +203,7 @@ class _Judge:
         unresolved = located.having("unresolved")
         unusable = bool(localiser.examiner.differences.unusable[position].any())
         complete = located.covered >= self.problem.slots[position].base.numel()
+        verdict: Verdict
         shown = sorted(faults or kinks or unresolved, key=lambda e: (e.upstream == "large", -_badness(e)))[:KEPT]
         if faults:
             verdict, reason = "fault", ""
@@ -309,7 +310,7 @@ class _Judge:
         moved = slot.base + JITTER * slot.scale * random_signs(slot.base.numel(), self.generator)
         with slot.at(moved):
             outputs = self.problem.outputs()
-            values = torch.cat([_flat(o) for o in outputs])
+            values = _values(outputs)
             found = [self.problem.gradients(outputs, v) for v in old.cotangents]
             gradients = list(old.gradients)
             gradients[position] = torch.stack([g.values[position] for g in found])
@@ -346,14 +347,14 @@ class _Judge:
             self._entry(p, "not-checkable" if missing else "fault", reason=why) for p in range(len(self.problem.slots))
         ]
 
-    def _entry(self, position: int, verdict: str, *, outcome: Outcome | None = None, reason: str = "") -> Entry:
+    def _entry(self, position: int, verdict: Verdict, *, outcome: Outcome | None = None, reason: str = "") -> Entry:
         slot = self.problem.slots[position]
         return Entry(
             slot.name,
             slot.kind,
             slot.shape,
-            str(slot.leaf.dtype).removeprefix("torch."),
-            verdict,  # type: ignore[arg-type]
+            slot.dtype,
+            verdict,
             slot.base.numel(),
             order=self.order,
             error=outcome.error if outcome else 0.0,
@@ -367,10 +368,8 @@ def _badness(element: Element) -> float:
     return gap if gap == gap else float("inf")
 
 
-def _flat(tensor: Tensor) -> Tensor:
-    from diagnose.gradcheck._problem import flat
-
-    return flat(tensor).clone()
+def _values(outputs: Sequence[Tensor]) -> Tensor:
+    return torch.cat([flat(output) for output in outputs])
 
 
 def _unequal(first: Tensor, second: Tensor, unit: Tensor) -> str | None:

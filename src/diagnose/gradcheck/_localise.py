@@ -25,6 +25,8 @@ DENSE: Final = 0.3
 """Share of wrong elements in the sample from which halving costs more than looking at each."""
 SMALL: Final = 128
 """Elements; of so few, each is looked at."""
+ENOUGH: Final = 8
+"""Kinks, and nothing else, after which no more are looked for."""
 MOST: Final = 256
 """Elements that are looked at where the fault is everywhere..."""
 PATTERN: Final = 1024
@@ -105,8 +107,9 @@ class Localiser:
             return located
         wrong, kinks = located.having("fault"), located.having("kink")
         if not wrong:
+            # Right beside the point, and wrong at it: kinks, if any is seen, or a special case that is wrong (x == 0).
             located.only_kinks = off_kinks()
-            if located.only_kinks:
+            if located.only_kinks and kinks:
                 return located
         if self.mode in ("sampled", "screen"):
             return located
@@ -150,6 +153,8 @@ class Localiser:
             if part.numel() == 1:
                 self._look(located, position, part.tolist())
                 covered += 1
+                if located.only_kinks and len(located.having("kink")) >= ENOUGH and not located.having("fault"):
+                    break
                 continue
             w = torch.zeros_like(slot.base)
             w[part] = (slot.scale * signs)[part]

@@ -7,6 +7,7 @@ to see in float32 is whether its backward comes to the same numbers.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -73,7 +74,7 @@ def compared_with_wide(
             checked.append(entry)
             continue
         slot = given.problem.slots[position]
-        entry = replace(entry, dtype=str(slot.leaf.dtype).removeprefix("torch."))
+        entry = replace(entry, dtype=slot.dtype)
         here, there = own.values[position], judgement.gradients.values[position]
         allowed = 3 * math.sqrt(epsilon) * (there.abs() + there.abs().max()) + _over(FLOOR * epsilon * size, slot.scale)
         off = (here - there).abs() > allowed
@@ -92,11 +93,11 @@ def _over(number: float, scale: Tensor) -> Tensor:
     return torch.where(scale > 0, number / scale, math.inf)
 
 
-def _off(entry: Entry, index: object, here: Tensor, there: Tensor, off: Tensor) -> Entry:
+def _off(entry: Entry, index: Callable[[int], tuple[int, ...]], here: Tensor, there: Tensor, off: Tensor) -> Entry:
     gap = torch.where(off, (here - there).abs(), 0.0)
     worst = int(torch.nan_to_num(gap, nan=math.inf).argmax())
     a, d = float(here[worst]), float(there[worst])
-    element = Element(index(worst), "fault", a, d, abs(a - d) / max(abs(a), abs(d), 1e-300), 0.0, 0.0)  # type: ignore[operator]
+    element = Element(index(worst), "fault", a, d, abs(a - d) / max(abs(a), abs(d), 1e-300), 0.0, 0.0)
     return replace(
         entry,
         verdict="fault",

@@ -35,6 +35,7 @@ class Slot:
         self.kind = kind
         self.leaf = leaf
         self.shape = tuple(leaf.shape)
+        self.dtype = str(leaf.dtype).removeprefix("torch.")
         self._real = torch.view_as_real(leaf.data) if leaf.is_complex() else leaf.data
         self._saved = self._real.clone()
         self.base = flat(self._saved).clone()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from diagnose.errors import WrongGradientError
@@ -109,7 +109,6 @@ class GradientReport:
     forwards: int = 0
     wall_s: float = 0.0
     rerun: str = ""
-    _findings: tuple[Finding, ...] | None = field(default=None, repr=False, compare=False)
 
     @property
     def ok(self) -> bool:

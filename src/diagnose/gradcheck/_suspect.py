@@ -18,16 +18,15 @@ from torch.utils._pytree import tree_map_only
 
 from diagnose.errors import CheckError
 from diagnose.gradcheck._custom import Source, source_of
-from diagnose.gradcheck._judge import Judgement, Plan
-from diagnose.gradcheck._prepare import Prepared, Subject
+from diagnose.gradcheck._judge import Judgement, Plan, judge
+from diagnose.gradcheck._prepare import Prepared, Subject, prepare
+from diagnose.gradcheck._report import Suspect
 
 SECONDS: Final = 20.0
 
 
-def suspect_of(prepared: Prepared, judgement: Judgement, plan: Plan) -> Any:
-    """A Suspect, or None if nothing can be told."""
-    from diagnose.gradcheck._report import Suspect
-
+def suspect_of(prepared: Prepared, judgement: Judgement, plan: Plan) -> Suspect | None:
+    """Where the wrong backward is; None if nothing can be told."""
     if judgement.not_linear:
         found = judgement.not_linear[0]
         return Suspect(functions=(found.source,), why=found.why)
@@ -86,9 +85,6 @@ def _by_suspicion(calls: list[Call]) -> Iterator[Call]:
 
 def _wrong_alone(module: nn.Module, args: Any, kwargs: Any, plan: Plan) -> tuple[Source, ...] | None:
     """The custom functions of a module whose own backward is wrong; None if it is right, or cannot be told."""
-    from diagnose.gradcheck._judge import judge
-    from diagnose.gradcheck._prepare import prepare
-
     subject = Subject(module, args, kwargs, None, True)
     try:
         prepared = prepare(subject, widen=False, seed=plan.seed)
