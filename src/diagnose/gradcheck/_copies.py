@@ -11,7 +11,7 @@ import contextlib
 import copy
 import functools
 from collections.abc import Iterator
-from types import CellType, CodeType, FunctionType, MethodType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 import torch
@@ -68,15 +68,30 @@ class Copier:
             owner = self.copy(value.__self__, name)
             return value if owner is value.__self__ else MethodType(value.__func__, owner)
         if isinstance(value, functools.partial):
-            parts = self.copy((value.func, value.args, value.keywords), name)
-            return functools.partial(parts[0], *parts[1], **parts[2])
+            function, args = self.copy(value.func, name), self.copy(value.args, name)
+            return functools.partial(function, *args, **self.copy(value.keywords, name))
         if type(value) in (list, tuple):
             items = [self.copy(item, f"{name}[{index}]") for index, item in enumerate(value)]
             return value if all(a is b for a, b in zip(items, value, strict=True)) else type(value)(items)
         if type(value) is dict:
             made = {key: self.copy(item, f"{name}[{key!r}]") for key, item in value.items()}
             return value if all(made[key] is value[key] for key in value) else made
-        return value
+        return self._object(value, name) if _is_plain_object(value) else value
+
+    def _object(self, value: Any, name: str) -> Any:
+        """A copy of an object that holds modules or tensors (a trainer, say), or the same one if it holds none."""
+        self._memo[id(value)] = value  # it may refer to itself
+        attributes = vars(value)
+        made = {key: self.copy(item, f"{name}.{key}" if name else key) for key, item in attributes.items()}
+        changed = {key: item for key, item in made.items() if item is not attributes[key]}
+        if not changed:
+            return value
+        try:
+            clone = copy.copy(value)
+            clone.__dict__.update(changed)
+        except Exception:
+            return value
+        return clone
 
     # ------------------------------------------------------------------ tensors and modules
 
@@ -147,11 +162,20 @@ class Copier:
             value = original.get(name)
             if isinstance(value, FunctionType) and value.__globals__ is not original:
                 continue  # a library's
-            if isinstance(value, nn.Module | Tensor | FunctionType | functools.partial):
+            if isinstance(value, nn.Module | Tensor | FunctionType | functools.partial) or _is_plain_object(value):
                 made = self.copy(value, name)
                 if made is not value:
                     self._namespaces.setdefault(id(original), dict(original))[name] = made
         return self._namespaces.get(id(original), original)
+
+
+def _is_plain_object(value: Any) -> bool:
+    kind = type(value)
+    return (
+        isinstance(getattr(value, "__dict__", None), dict)
+        and not isinstance(value, type | ModuleType | torch.Generator)
+        and not kind.__module__.startswith(("torch.", "builtins", "numpy"))
+    )
 
 
 def _names(code: CodeType) -> Iterator[str]:

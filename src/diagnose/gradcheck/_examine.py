@@ -32,6 +32,9 @@ ZERO: Final = 1e3
 bias before batch normalisation is)."""
 
 
+NOISY: Final = "with smaller steps the two agree, but only within rounding noise"
+
+
 @dataclass(frozen=True)
 class Tolerances:
     """Relative errors: below `screen` without a word, up to `element` accepted and told, above it a fault.
@@ -157,7 +160,12 @@ class Examiner:
         if best is not None:
             # Along many elements, one of them may be off by far more than they are all together: that is looked into.
             return self._outcome("ok" if single else "fault", best)
-        return self._at_a_kink(tried) if single else self._outcome("fault", self._clearest(tried))
+        if single:
+            return self._at_a_kink(tried)
+        closer = [
+            c for c in tried if c.step < first.step and c.blur <= LARGEST_BLUR and c.agrees(self.tolerances.element)
+        ]
+        return self._outcome("fault", closer[0], NOISY) if closer else self._outcome("fault", self._clearest(tried))
 
     def _agrees_without_curvature(self, tried: list[Comparison]) -> bool:
         """Whether what is left at the first step is its curvature, as a larger step tells: (D(r t) - D(t)) / (r^2 - 1).

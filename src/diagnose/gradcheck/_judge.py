@@ -14,7 +14,7 @@ from torch import Tensor
 from diagnose.errors import CheckError
 from diagnose.gradcheck._custom import LARGE, NotLinear, Source, custom_nodes, graph_behind, not_linear, source_of
 from diagnose.gradcheck._differences import Differences, random_signs
-from diagnose.gradcheck._examine import ROUGH, Examiner, Outcome, Tolerances, Verdict
+from diagnose.gradcheck._examine import NOISY, ROUGH, Examiner, Outcome, Tolerances, Verdict
 from diagnose.gradcheck._localise import SMALL, Element, Localiser, Located, Mode
 from diagnose.gradcheck._patterns import guess
 from diagnose.gradcheck._prepare import FULL
@@ -27,7 +27,10 @@ REPEATS: Final = 1e3
 _BACKWARD_RAISES: Final = (RuntimeError, TypeError, ValueError, NotImplementedError, IndexError, AssertionError)
 JITTER: Final = 1e-3
 """In units of a tensor's scale: how far beside the point no kink of that point is left."""
-NUDGE: Final = 1e-7
+RESIDUE: Final = 1e6
+"""Rounding units of the outputs' size; ill-conditioned layers leave so much where a gradient should cancel."""
+NUDGE: Final = 1e-3
+NUDGES: Final = 5
 NEGLIGIBLE: Final = 1e-28
 """Of the outputs' size, per unit of scale: a derivative below the rounding of a rounding error changes nothing."""
 EXCUSED: Final = 16
@@ -91,7 +94,7 @@ class _Judge:
         self.generator = torch.Generator().manual_seed(plan.seed)
         self.notes: list[str] = []
         self.rough = False
-        self._beside: Gradients | None = None
+        self._beside: list[Gradients] = []
         self._cotangent = self._values = torch.zeros(0)
 
     def judgement(self) -> Judgement:
@@ -181,6 +184,8 @@ class _Judge:
         )
         if outcome.verdict == "ok" and outcome.detects == math.inf and self._is_stable(position, gradients):
             outcome = self._by_relative_outputs(examiner, position, outcome)
+        elif outcome.verdict != "ok" and self._is_residue(examiner, position, outcome, gradients):
+            outcome = replace(outcome, verdict="ok", error=0.0, detects=math.inf, why="")
         if outcome.verdict != "fault" and not thorough and not unusable:
             reason = outcome.why
             if position in gradients.missing and outcome.verdict == "ok":
@@ -223,6 +228,8 @@ class _Judge:
             verdict, reason = "ok", f"single derivatives agree to {max(worst, outcome.error):.1e}"
         elif outcome.error <= localiser.examiner.tolerances.element and not kinks:
             verdict, reason = "ok", f"agrees to {outcome.error:.1e} only; no single derivative is off by more"
+        elif outcome.why == NOISY:
+            verdict, reason = "unresolved", NOISY
         else:
             verdict, reason = "fault", "it is wrong along random directions; no single element was found"
         return replace(
@@ -249,16 +256,28 @@ class _Judge:
         unit = float((gradient * self.problem.slots[position].scale).norm())
         if unit <= NEGLIGIBLE * float((self._cotangent * self._values).norm()):
             return False
-        if self._beside is None:
-            for slot in self.problem.slots:
-                slot.write(slot.base * (1 + NUDGE * random_signs(slot.base.numel(), self.generator)))
+        # Residues of rounding are few small multiples of one unit, and may be the same ones once or twice.
+        moved = (self._gradients_beside(number).values[position] for number in range(NUDGES))
+        return all(float((other - gradient).norm()) < 0.5 * float(gradient.norm()) for other in moved)
+
+    def _is_residue(self, examiner: Examiner, position: int, outcome: Outcome, gradients: Gradients) -> bool:
+        """Whether both derivatives are next to nothing, and the back-propagated one is a residue of rounding."""
+        gradient = gradients.values[position]
+        unit = float((gradient * self.problem.slots[position].scale).norm())
+        limit = RESIDUE * examiner.differences.epsilon * float(examiner.differences.output_size[0])
+        return 0 < unit <= limit and abs(outcome.numeric) <= limit and not self._is_stable(position, gradients)
+
+    def _gradients_beside(self, number: int) -> Gradients:
+        """The gradients at the `number`-th of some points nearby."""
+        while len(self._beside) <= number:
             try:
-                self._beside = self.problem.gradients(self.problem.outputs(), self._cotangent)
+                for slot in self.problem.slots:
+                    slot.write(slot.base + NUDGE * slot.scale * random_signs(slot.base.numel(), self.generator))
+                self._beside.append(self.problem.gradients(self.problem.outputs(), self._cotangent))
             finally:
                 for slot in self.problem.slots:
                     slot.reset()
-        moved = self._beside.values[position]
-        return float((moved - gradient).norm()) < 0.5 * float(gradient.norm())
+        return self._beside[number]
 
     def _by_relative_outputs(self, examiner: Examiner, position: int, zero: Outcome) -> Outcome:
         """The outcome with each output in units of its own size: a derivative may be tiny because its output is."""
