@@ -126,7 +126,7 @@ class GradientReport:
             WrongGradientError: a gradient is wrong or unresolved; its text is the report.
         """
         if not self.ok:
-            raise WrongGradientError(f"{self._headline()}\n\n{self}")
+            raise WrongGradientError(str(self))
 
     @property
     def findings(self) -> tuple[Finding, ...]:
