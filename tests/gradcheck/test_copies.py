@@ -94,3 +94,18 @@ def test_a_function_that_calls_itself() -> None:
         return x if n == 1 else x * power(x, n - 1)
 
     assert check_gradients(power, [numbers(3)]).ok
+
+
+def test_the_search_for_modules_ends() -> None:
+    class Node:
+        def __init__(self, depth: int) -> None:
+            self.following = Node(depth - 1) if depth else None
+            self.numbers = list(range(10_000))
+
+    chain, log = Node(50), __import__("logging").getLogger("gradients")
+
+    def function(x: Tensor) -> Tensor:
+        log.debug("%s", chain)
+        return x.sin()
+
+    assert Copier().copy(function) is function

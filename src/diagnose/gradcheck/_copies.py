@@ -25,6 +25,10 @@ WIDER: Final = {
     torch.complex64: torch.complex128,
 }
 
+LONGEST: Final = 1000
+DEEPEST: Final = 3
+"""Items of a container, and objects in objects, that are searched for modules and tensors."""
+
 
 class Copier:
     """Copies, each object once.
@@ -45,6 +49,7 @@ class Copier:
         self._memo: dict[int, Any] = {}
         self._kept: list[Any] = []  # ids stay taken as long as the objects live
         self._namespaces: dict[int, dict[str, Any]] = {}
+        self._depth = 0
 
     def copy(self, value: Any, name: str = "") -> Any:
         """A copy of a module, tensor, function, or of a container of these; anything else is passed on."""
@@ -70,6 +75,8 @@ class Copier:
         if isinstance(value, functools.partial):
             function, args = self.copy(value.func, name), self.copy(value.args, name)
             return functools.partial(function, *args, **self.copy(value.keywords, name))
+        if type(value) in (list, tuple, dict) and len(value) > LONGEST:
+            return value
         if type(value) in (list, tuple):
             items = [self.copy(item, f"{name}[{index}]") for index, item in enumerate(value)]
             return value if all(a is b for a, b in zip(items, value, strict=True)) else type(value)(items)
@@ -80,9 +87,15 @@ class Copier:
 
     def _object(self, value: Any, name: str) -> Any:
         """A copy of an object that holds modules or tensors (a trainer, say), or the same one if it holds none."""
+        if self._depth == DEEPEST:
+            return value
         self._memo[id(value)] = value  # it may refer to itself
         attributes = vars(value)
-        made = {key: self.copy(item, f"{name}.{key}" if name else key) for key, item in attributes.items()}
+        self._depth += 1
+        try:
+            made = {key: self.copy(item, f"{name}.{key}" if name else key) for key, item in attributes.items()}
+        finally:
+            self._depth -= 1
         changed = {key: item for key, item in made.items() if item is not attributes[key]}
         if not changed:
             return value
