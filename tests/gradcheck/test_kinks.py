@@ -98,6 +98,17 @@ def test_an_infinite_derivative_is_told() -> None:
     assert "the derivative is infinite here" in entry.elements[0].why
 
 
+def test_ties_inside_of_a_model() -> None:
+    """Max pooling over blank padding: each choice among the ties is valid, and meets others further on."""
+    torch.manual_seed(0)
+    layers = (torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2), torch.nn.Conv2d(4, 2, 3))
+    x = torch.randn(2, 1, 12, 12)
+    x[..., :6] = 0
+    report = check_gradients(torch.nn.Sequential(*layers), [x], loss_fn=lambda y: y.square().mean())
+    assert report.ok, str(report)
+    assert "kink" in {entry.verdict for entry in report.entries}
+
+
 def test_a_relu_net_between_its_kinks() -> None:
     torch.manual_seed(0)
     net = torch.nn.Sequential(

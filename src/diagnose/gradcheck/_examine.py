@@ -102,7 +102,8 @@ class Examiner:
     def embraced(self, position: int, flat_position: int, generator: torch.Generator) -> bool:
         """Whether derivatives by one element, at some points close by, differ and have the gradient among them.
 
-        They are taken per output and then added up as intervals, as in `Differences.slopes`.
+        They are taken per output and then added up as intervals, as in `Differences.slopes`; so much further than they
+        are apart, and no more, may the gradient be.
         """
         if self.tolerances == ROUGH:  # its steps are so long that any curvature would excuse a fault
             return False
@@ -119,7 +120,10 @@ class Examiner:
         analytic = differences.gradients[position][:, flat_position]
         noise = (differences.cotangents * differences.noise).norm(dim=1) / abs(float(w[flat_position]))
         slack = 100 * self.tolerances.element * torch.maximum(low.abs(), high.abs()) + 8 * noise
-        return bool(((high - low > slack) & (analytic >= low - slack) & (analytic <= high + slack)).all())
+        # Where many ties meet inside of a model, the one choice at the point is rarely among a few random ones.
+        width = high - low
+        beyond = slack + width
+        return bool(((width > slack) & (analytic >= low - beyond) & (analytic <= high + beyond)).all())
 
     # ------------------------------------------------------------------ the ways on from the first comparison
 
@@ -204,7 +208,7 @@ class Examiner:
         clear = [c for c in finite if c.blur <= LARGEST_BLUR]
         # Slopes to either side have twice the noise, and noise looks like a kink: it must be small beside the gap.
         usable = sorted((c for c in clear if self._is_sharp(c)), key=lambda c: c.step)
-        if not clear or any(c.agrees(self.tolerances.element) and c.step < tried[0].step for c in clear):
+        if not clear or any(self._retracts(tried[0], c) for c in finite if c.step < tried[0].step):
             return self._outcome(
                 "unresolved", self._clearest(tried), why="rounding noise is as large as the derivative"
             )
@@ -225,6 +229,13 @@ class Examiner:
         if bool((fits | (between & stays & (width > slack))).all()):
             return self._outcome("kink", near, why="the function has a kink here; the value is a subgradient")
         return self._outcome("fault", self._clearest(tried))
+
+    def _retracts(self, first: Comparison, closer: Comparison) -> bool:
+        """Whether a smaller step takes back what the first one said: they agree, if with noise, and curvature shows."""
+        if not closer.agrees(self.tolerances.element):
+            return False
+        moved = (closer.numeric - first.numeric).abs()
+        return closer.blur <= LARGEST_BLUR or bool((moved > 2 * closer.noise + 0.5 * first.gap).any())
 
     def _is_sharp(self, compared: Comparison) -> bool:
         apart = compared.gap > compared.noise + self.tolerances.element * compared.reference

@@ -25,7 +25,7 @@ from diagnose.gradcheck._screen import screen
 REPEATS: Final = 1e3
 """Rounding units by which two runs of the same thing may differ, as sums in varying order do on a GPU."""
 _BACKWARD_RAISES: Final = (RuntimeError, TypeError, ValueError, NotImplementedError, IndexError, AssertionError)
-JITTER: Final = 1e-3
+JITTER: Final = 1e-2
 """In units of a tensor's scale: how far beside the point no kink of that point is left."""
 RESIDUE: Final = 1e6
 """Rounding units of the outputs' size; ill-conditioned layers leave so much where a gradient should cancel."""
@@ -191,7 +191,11 @@ class _Judge:
             if position in gradients.missing and outcome.verdict == "ok":
                 reason = "no gradient, and none is needed: the outputs do not depend on it"
             return self._entry(position, outcome.verdict, outcome=outcome, reason=reason)
-        located = localiser.locate(position, off_kinks=lambda: self._right_beside(localiser, position))
+        located = localiser.locate(
+            position,
+            off_kinks=lambda: self._right_beside(localiser, position),
+            excuse=lambda located: self._excuse_kinks(localiser, position, located),
+        )
         self._excuse_kinks(localiser, position, located)
         entry = self._from_elements(localiser, position, outcome, located)
         if entry.verdict == "fault":

@@ -92,18 +92,20 @@ class Localiser:
         self.mode = mode
         self.deadline = deadline
 
-    def locate(self, position: int, *, off_kinks: Callable[[], bool]) -> Located:
+    def locate(self, position: int, *, off_kinks: Callable[[], bool], excuse: Callable[[Located], None]) -> Located:
         """Looks for wrong elements in slot number `position`.
 
         Args:
             off_kinks: whether the gradient is right a little beside this point; asked at most once.
+            excuse: turns faults into kinks where they are.
         """
         located = Located()
         base = self.examiner.differences.slots[position].base
         total = base.numel()
         everything = total <= SMALL or self.mode == "exhaustive"
         self._look(located, position, range(total) if everything else self.sample(position), free=not everything)
-        if located.covered == total:
+        excuse(located)
+        if located.covered == total or located.only_kinks:
             return located
         wrong, kinks = located.having("fault"), located.having("kink")
         if not wrong:
