@@ -8,7 +8,7 @@
 Parts: `operators` (false alarms over the samples of torch's own operator database, float64), `faults` (planted in
 these), `units` (odd scales of inputs and outputs), `kinks`, `precision` (float32), `models` (time, and whether faults
 are located). A fault counts only where it changes the gradient by more than 0.1 %, for the upstream gradients at hand
-or for large ones. What raises counts as reported.
+or for large ones. What raises counts as reported. torch's operator database needs `pip install expecttest`.
 """
 
 from __future__ import annotations
