@@ -106,7 +106,7 @@ def index(rules: Iterable[Rule]) -> str:
 def cli() -> str:
     """What `diagnose --help` says, and `diagnose COMMAND --help` for each command."""
     overview = _help()
-    commands = re.findall(r"^    (\w+) ", overview.partition("\ncommands:\n")[2], flags=re.MULTILINE)
+    commands = re.findall(r"^    ([\w-]+) ", overview.partition("\ncommands:\n")[2], flags=re.MULTILINE)
     texts = {
         "diagnose": overview,
         **{f"diagnose {command}": _help(command) for command in commands},

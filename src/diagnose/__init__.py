@@ -11,23 +11,30 @@ if TYPE_CHECKING:
 
     from diagnose.config import Config
     from diagnose.errors import (
+        CheckError,
         ConfigError,
         DiagnoseError,
+        FactoryError,
         HistoryError,
         RuleError,
         RunDirectoryError,
+        WrongGradientError,
     )
     from diagnose.findings import Finding, Location, Severity
+    from diagnose.gradcheck import GradientReport, check_gradients
     from diagnose.history import History
     from diagnose.rules import Diagnosis, rule
     from diagnose.watch import Watch, watch
 
 __all__ = [
+    "CheckError",
     "Config",
     "ConfigError",
     "DiagnoseError",
     "Diagnosis",
+    "FactoryError",
     "Finding",
+    "GradientReport",
     "History",
     "HistoryError",
     "Location",
@@ -35,16 +42,21 @@ __all__ = [
     "RunDirectoryError",
     "Severity",
     "Watch",
+    "WrongGradientError",
+    "check_gradients",
     "rule",
     "watch",
 ]
 
 _HOMES = {
+    "CheckError": "errors",
     "Config": "config",
     "ConfigError": "errors",
     "DiagnoseError": "errors",
     "Diagnosis": "rules",
+    "FactoryError": "errors",
     "Finding": "findings",
+    "GradientReport": "gradcheck",
     "History": "history",
     "HistoryError": "errors",
     "Location": "findings",
@@ -52,6 +64,8 @@ _HOMES = {
     "RunDirectoryError": "errors",
     "Severity": "findings",
     "Watch": "watch",
+    "WrongGradientError": "errors",
+    "check_gradients": "gradcheck",
     "rule": "rules",
     "watch": "watch",
 }

@@ -19,3 +19,15 @@ class RuleError(DiagnoseError):
 
 class RunDirectoryError(DiagnoseError):
     """A run directory cannot be created, or does not hold a readable run."""
+
+
+class FactoryError(DiagnoseError):
+    """A FACTORY (`MODULE:NAME` or `FILE.py:NAME`) cannot be found, fails, or returns something else than it should."""
+
+
+class CheckError(DiagnoseError):
+    """What was given to a check cannot be checked: it raises, returns nothing to check, or has no such parameter."""
+
+
+class WrongGradientError(DiagnoseError, AssertionError):
+    """A gradient is wrong, or could not be told right from wrong; the message is the report."""

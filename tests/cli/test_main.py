@@ -12,7 +12,7 @@ from diagnose import cli
 from diagnose.cli import main
 
 
-@pytest.mark.parametrize("command", ["run", "explain", "rules", "report"])
+@pytest.mark.parametrize("command", ["run", "explain", "rules", "report", "check-gradients"])
 def test_help_teaches_by_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     top = capsys.readouterr().out

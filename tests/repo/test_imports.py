@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "schedule": {"errors"},
     "collect": {"history", "stats", "schedule", "errors"},
     "rules": {"history", "stats", "findings", "errors"},
+    "gradcheck": {"collect", "findings", "errors"},
     "report": {"history", "stats", "findings", "rules", "errors"},
     "sinks": {"history", "stats", "findings", "storage", "report", "errors"},
 }

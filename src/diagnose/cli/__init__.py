@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from diagnose.cli import explain, report, rules, run
-from diagnose.cli._parser import RAW, Parser, reject
+from diagnose.cli import check_gradients, explain, report, rules, run
+from diagnose.cli._parser import Overview, Parser, reject
 from diagnose.errors import DiagnoseError
 
 __all__ = ["main"]
@@ -28,6 +28,7 @@ examples:
   diagnose run -m package.train        the same for a module
   diagnose explain dead-units          what a finding means, what to do about it
   diagnose report diagnose-runs/train-20260102-030405
+  diagnose check-gradients ops.py:make_op
 
 `diagnose COMMAND --help` says more about each.
 """
@@ -36,8 +37,8 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code of the process.
 
-    0 all is well, 2 wrong usage or input, 3 a finding reached `--fail-on`; `run` passes on the script's own
-    code if that is not 0.
+    0 all is well, 1 a check found a fault, 2 wrong usage or input, 3 a finding reached `--fail-on`; `run` passes on
+    the script's own code if that is not 0.
 
     Args:
         argv: the arguments without the name of the program; by default those of the process.
@@ -71,11 +72,11 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
         prog="diagnose",
         description="A linter for training runs: what is wrong, how it knows, what to do.",
         epilog=_EPILOG,
-        formatter_class=RAW,
+        formatter_class=Overview,
     )
     parser.add_argument("--version", action=_ShowVersion, help="show the version and exit")
     commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for module in (run, explain, rules, report):
+    for module in (run, explain, rules, report, check_gradients):
         module.add_parser(commands)
     return parser, commands.choices
 

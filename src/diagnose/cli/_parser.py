@@ -11,6 +11,15 @@ from typing import Any, Final, NoReturn
 RAW: Final = argparse.RawDescriptionHelpFormatter
 
 
+class Overview(argparse.RawDescriptionHelpFormatter):
+    """Lists commands with their help beside them: argparse forgets how far it indents the longest one."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):
+            self._action_max_length += 2
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that takes options only as they are written, and suggests the nearest one."""
 

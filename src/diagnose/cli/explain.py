@@ -39,12 +39,16 @@ def add_parser(commands: Any) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Prints the page on stdout: laid out in a terminal, as Markdown into a pipe."""
     from diagnose.config import RULE_ERROR, check_codes
+    from diagnose.pages import PAGES
     from diagnose.rules import all_rules, broken_plugins
 
     rules = all_rules()
     code: str = options.code
-    check_codes([code], {*rules, RULE_ERROR}, "explain", broken=broken_plugins())
-    _show(_page(rules[code]) if code in rules else _RULE_ERROR)
+    check_codes([code], {*rules, *PAGES, RULE_ERROR}, "explain", broken=broken_plugins())
+    if code in PAGES:
+        _show(f"# {code}\n\n{PAGES[code]}")
+    else:
+        _show(_page(rules[code]) if code in rules else _RULE_ERROR)
     return 0
 
 

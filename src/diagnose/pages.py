@@ -1,0 +1,41 @@
+"""The pages of codes that come from checks, not from rules: `diagnose explain CODE` shows them.
+
+The page of a rule is its docstring. Each of these is also docs/rules/CODE.md, word for word (a test compares).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PAGES: Final = {
+    "wrong-gradient": """\
+A back-propagated gradient differs from what the function does when its input is moved.
+
+## What it means
+`check_gradients` compared the gradient with centered differences, and they differ by more than rounding and curvature
+explain. The finding names the tensor, its worst element, both values, and, where it can be told, the module or the
+`autograd.Function` whose backward is wrong and what the error looks like: a flipped sign, a factor, zeros in a part.
+
+A backward that gives different results for the same upstream gradient, or that is not linear in it (it clamps,
+normalises or ignores it), is wrong too, even where the numbers happen to agree.
+
+## What to do
+Correct the backward, and check it alone: see the guide docs/guides/check-a-custom-backward.md. A backward
+that differs on purpose (a straight-through estimator, gradient reversal, clipping inside of the model) is reported
+all the same; leave its tensors out with `parameters=[...]`.
+""",
+    "unresolved-gradient": """\
+A gradient could be neither confirmed nor refuted.
+
+## What it means
+Differences of the outputs drown in rounding noise before they are precise enough to see a fault of 10 %, or two runs of
+the forward with the same seed differ. The check says so rather than call it right.
+
+## What to do
+- Check in float64: pass float64 inputs and modules, or let the check make a float64 copy (the report's notes say why
+  it could not).
+- Bring inputs and outputs to a size around 1; take a large constant out of the output.
+- Draw random numbers from torch, Python or NumPy, whose states the check can put back, or from a `torch.Generator` that
+  is an attribute of the module.
+""",
+}
