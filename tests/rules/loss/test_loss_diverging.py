@@ -12,6 +12,7 @@ from diagnose.findings import Severity
 from diagnose.history import History
 from diagnose.testing import Parameter, history_of, sampled_steps
 from tests.rules.looking import chain, falling, flat, noisy, said, the_only
+from tests.rules.objective.runs import with_objective
 
 CODE = "loss-diverging"
 STEPS = np.arange(1, 301)
@@ -72,6 +73,17 @@ def test_the_sum_of_several_losses_counts() -> None:
 
 
 # -- healthy look-alikes ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("reduction", "fires"), [("sum", False), ("mean", True)])
+def test_a_sum_over_more_and_more_terms(reduction: str, fires: bool) -> None:
+    """As of sequences that grow: each term gets smaller, their sum larger."""
+    history = run(np.linspace(10, 400, 300))
+    with_objective(history, reduction=reduction, alone=20, optimizer="SGD")
+    (scope,) = history.objectives
+    for step in range(1, 301, 10):
+        history.record("objective", step, {scope: 0.7 - step / 1000}, clock="SGD")
+    assert bool(said(history, CODE)) is fires
 
 
 def test_one_spike_that_recovers() -> None:

@@ -192,6 +192,17 @@ def test_the_best_state_was_kept() -> None:
     assert the_only(history, CODE).severity is WARNING
 
 
+def test_the_state_of_the_best_training_loss_is_not_the_best() -> None:
+    """Early stopping that watches the wrong loss saves to the end, and restores what it has saved."""
+    history = run(u_shape(0.8, 0.0))
+    best = the_only(history, CODE).first_step
+    assert best is not None
+    for step in (20, 40, best, 300, 380):
+        history.note("state-saved", step, "run", steps={"SGD": step})
+    history.note("state-loaded", 400, "run", steps={"SGD": 400})
+    assert the_only(history, CODE).severity is WARNING
+
+
 def test_the_best_state_was_restored() -> None:
     history = run(u_shape(0.8))
     history.note("state-loaded", 10, "run", steps={"SGD": 10})

@@ -98,6 +98,14 @@ def test_it_lasts_to_the_end_and_the_loss_stays_near_guessing(late: float, fires
     assert bool(loud(said(history, CODE))) is fires
 
 
+@pytest.mark.parametrize(("late", "fires"), [(3.0, True), (1.5, False)])
+def test_ten_steps_replaced_the_weights_and_the_loss_wanders(late: float, fires: bool) -> None:
+    wandering = late + 0.4 * np.sin(np.arange(300) / 15)
+    loss = noisy(np.concatenate([[4.16, 6.0, 6.5, 6.2, 6.0], wandering[5:]]), 0.1)
+    history = run([0.3 if step <= 10 else 0.01 for step in AT], loss=loss, grad_fn="NllLossBackward0")
+    assert bool(loud(said(history, CODE))) is fires
+
+
 def test_the_worst_weight_is_named() -> None:
     parameters = {**chain(2, ratio=2.0), "head.weight": Parameter((10, 64), ratio=40.0)}
     assert the_only(run(0, parameters=parameters), CODE).where.parameter == "head.weight"

@@ -50,7 +50,8 @@ def loss_diverging(
     `maximize=True`) does that. If it falls without bound, it is not a loss: add what bounds it.
     ## Limits
     One spike that recovers is not meant: levels are medians. Neither is a loss that comes back up to
-    where it started (a new task), rises by less (a regularisation that is phased in), or is a gamble
+    where it started (a new task), rises by less (a regularisation that is phased in), is a sum over more and more
+    terms (longer sequences, larger batches: what counts is the loss per term), or is a gamble
     (policy gradients, temporal differences), for those rise with much noise. Where several optimizers
     may play against each other, it speaks only after large updates or a non-finite loss. The updates of
     a loss that runs away become large in the end; where they did so only later, `update-too-large` is
@@ -87,9 +88,22 @@ def loss_diverging(
                 rise, limit = 2 - rise, factor_down
             else:
                 continue
+            if not broke and _adds_up_more(history, course, factor):
+                continue
             # Rising before anything large happened means going in the wrong direction.
             climbs = trend(course.values[course.steps <= (jolts[0] if jolted else math.inf)]) > 3
             yield _finding(history, course, rise, limit, jolted=jolted, climbs=climbs)
+
+
+def _adds_up_more(history: History, course: Course, factor: float) -> bool:
+    """Whether the loss is a sum whose terms have grown in number, not in size."""
+    for scope, facts in history.objectives.items():
+        if facts.optimizer == course.optimizer and facts.reduction == "sum" and facts.alone:
+            per_term = history.series("objective", scope).values
+            tenth = -(-len(per_term) // 10)
+            if tenth and np.median(per_term[-tenth:]) < factor * np.median(per_term[:tenth]):
+                return True
+    return False
 
 
 def _early_noise(course: Course) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from diagnose.rules._base import NotRun, rule
 from diagnose.rules.loss._course import MEDIAN_ERROR, opponents
 from diagnose.rules.loss._evaluation import SAME_UNITS, Evaluation, evaluations, whole
 from diagnose.stats.curves import fall, noise, running_median, trend
+
+SOON: Final = 0.25
+"""How much of the time after the best evaluation may have passed at the last save."""
 
 
 @rule("overfitting", needs=("loss",), overall=True)
@@ -40,8 +44,8 @@ def overfitting(
       (`lost_note` = 10 %: a remark, no warning), and is `of_level` = 5 % of the loss itself or more;
     - and the training loss fell by `still_falling` = 10 % or more in the meantime, beyond its noise.
 
-    If the state of the model was saved at the best evaluation and not at the last one, or loaded after training, the
-    best model was kept, and it is a remark only.
+    If the state of the model was saved at the best evaluation and no more in the last three quarters of what came after
+    it, or loaded after training, the best model was kept, and it is a remark only.
     ## Why it matters
     The model learns its training examples by heart, at the price of what it gets right elsewhere. All training
     after the minimum was wasted or did harm.
@@ -151,15 +155,20 @@ def _went_on(each: Evaluation, turn: _Turn, share: float) -> bool:
 
 
 def _kept(history: History, each: Evaluation, turn: _Turn) -> bool:
-    """Whether the state of the best evaluation was saved, but not that of the last, or one was loaded in the end."""
+    """Whether the state of the best evaluation was saved and then none for long, or one was loaded in the end.
+
+    Saves that go on while the evaluation loss rises follow something else: the training loss, or the clock. The
+    evaluation that was best by chance may come a little after the smoothed minimum.
+    """
     optimizer = each.training.optimizer
 
     def made(event: Event) -> int:
         return int(event.detail.get("steps", {}).get(optimizer, 0))
 
     saved = {made(event) for event in history.events("state-saved")}
-    best_saved = any(turn.best_step <= step < max(turn.next_step, turn.best_step + 1) for step in saved)
-    if best_saved and max(saved) < turn.last_step:
+    if max(saved, default=0) - turn.best_step > SOON * (turn.last_step - turn.best_step):
+        return False
+    if any(turn.best_step <= step < max(turn.next_step, turn.best_step + 1) for step in saved):
         return True
     # A state that is loaded before another training begins is where that one starts.
     ends = {name: facts.steps for name, facts in history.optimizers.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from diagnose.rules.loss._course import (
 from diagnose.rules.optimizer._weights import Weights, weights
 from diagnose.stats.curves import longest_run, trailing_run, trend
 from diagnose.stats.ratios import path_length
+
+OVERWRITTEN: Final = 0.5
+"""Of a loss that is left after the weights were replaced: less, and the run has recovered from it."""
 
 
 @rule(
@@ -70,9 +73,10 @@ def update_too_large(
 
     Otherwise there is a `warning` if a step as large as the weights made the loss jump to `explosion` = 10
     times its start; or if the loss no longer falls and its level wanders `restless` = 2 times more than
-    independent noise would make it, after such a jump or with large steps to the end of the run; or if there are large
-    steps to the end and the loss has not come below `unlearned` = 80 % of that of guessing, however high it began. A
-    step as large as the weights that did no harm gets an `info`.
+    independent noise would make it, after such a jump or with large steps to the end of the run; if there are large
+    steps to the end and the loss has not come below `unlearned` = 80 % of that of guessing, however high it began; or
+    if 10 steps that are large together raised it, and it wanders above half of its start: they, too, have replaced what
+    they changed. A step as large as the weights that did no harm gets an `info`.
     ## Why it matters
     Gradient descent trusts a straight line. After a step of 10 % of the weights that line no longer
     holds: the step overshoots, the initialisation is lost, ReLU units are thrown to where they never
@@ -119,6 +123,8 @@ def update_too_large(
             yield _finding(own, course, burst, Severity.ERROR)
         elif persistent and lasts and (hovers or _near_guessing(history, course, unlearned)):
             yield _finding(own, course, persistent, Severity.WARNING)
+        elif together and jumped > 1 and hovers and _kept(history, optimizer, OVERWRITTEN):
+            yield _finding(own, course, together, Severity.WARNING)
         elif burst:
             harmed = jumped >= explosion or (jumped >= jump and hovers)
             yield _finding(own, course, burst, Severity.WARNING if harmed else Severity.INFO)
@@ -190,7 +196,7 @@ def _left_high(
     higher = course.anchored and course.highest >= raised * (course.start + 2 * course.start_error)
     if not (jumped >= jump or guesses or higher):
         return False
-    share = {"burst": 0.5, "persistent": unlearned, "together": 1 - SOME}[found.how]
+    share = {"burst": OVERWRITTEN, "persistent": unlearned, "together": 1 - SOME}[found.how]
     learned = found.how == "together" and not guesses and _gained(history, course.optimizer)
     return _kept(history, course.optimizer, share) and not learned
 
