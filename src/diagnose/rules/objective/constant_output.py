@@ -17,7 +17,7 @@ _LOGITS = ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "mul
 _RARE = 0.01
 
 # Outputs that do not depend on the inputs leave no gradient but that of the last bias.
-_SYMPTOMS = ("loss-not-decreasing", "underfitting", "update-too-small")
+_SYMPTOMS = ("loss-not-decreasing", "underfitting", "update-too-small", "loss-at-init")
 
 
 @rule("constant-output", needs=("output_spread",), explains=_SYMPTOMS, overall=True)

@@ -11,7 +11,7 @@ from diagnose.rules._base import rule
 from diagnose.rules.objective._calls import BINARY, evidence, objectives, where
 
 
-@rule("loss-at-init", needs=("objective",), explains=("loss-not-decreasing", "underfitting"))
+@rule("loss-at-init", needs=("objective",), explains=("loss-not-decreasing", "underfitting"), overall=True)
 def loss_at_init(
     history: History,
     *,

@@ -9,7 +9,8 @@ from diagnose.history import History, LoadFacts
 from diagnose.rules._base import rule
 
 
-@rule("save-load-mismatch")
+# A model that was not restored looks like a copy that nobody keeps up to date.
+@rule("save-load-mismatch", explains=("ema-stale",))
 def save_load_mismatch(
     history: History, *, max_unexpected: float = 0.5, min_renamed: int = 2, min_renamed_last: int = 3
 ) -> Iterator[Finding]:
