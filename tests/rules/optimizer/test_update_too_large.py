@@ -95,6 +95,9 @@ def test_it_lasts_to_the_end_and_the_loss_stays_near_guessing(late: float, fires
     """However high the loss began: distances as logits begin far above ln 64."""
     loss = noisy(late + 8 * np.exp(-0.1 * np.arange(300)), 0.05)
     history = with_objective(run(0.3, loss=loss), classes=64, uninformed=math.log(64), alone=20, optimizer="SGD")
+    (scope,) = history.objectives
+    for step in AT:
+        history.record("objective", step, {scope: loss[step - 1]}, clock="SGD")
     assert bool(loud(said(history, CODE))) is fires
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from diagnose.findings import Severity
 from diagnose.history import History
 from diagnose.testing import Parameter, history_of
 from tests.rules.looking import chain, falling, flat, said, the_only
+from tests.rules.objective.runs import with_objective
 
 CODE = "update-too-small"
 GUESSING = {"grad_fn": "NllLossBackward0"}  # 64 outputs: ln 64 = 4.16
@@ -36,6 +38,18 @@ def test_the_limit_where_the_loss_is_that_of_guessing(moved: float, fires: bool)
 @pytest.mark.parametrize(("moved", "fires"), [(0.0029, True), (0.0031, False)])
 def test_the_limit_in_doubt(moved: float, fires: bool) -> None:
     assert bool(said(run(moved / 300), CODE)) is fires
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.01])
+def test_what_the_loss_function_is_given_says_that_it_guesses(scale: float) -> None:
+    """However the loss is scaled before backward: here it is divided by the size of the data."""
+    history = run(0.005 / 300, loss=flat(300, 4.2 * scale, 0.005 * scale))
+    assert not said(history, CODE)
+    with_objective(history, classes=64, uninformed=math.log(64), alone=20, optimizer="SGD")
+    (scope,) = history.objectives
+    for step in range(1, 301, 20):
+        history.record("objective", step, {scope: 4.2}, clock="SGD")
+    assert said(history, CODE)
 
 
 def test_it_takes_a_hundred_steps() -> None:

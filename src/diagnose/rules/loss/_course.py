@@ -301,6 +301,24 @@ def learned(history: History, optimizer: str, share: float = SOME) -> bool | Non
     return False
 
 
+def near_guessing(history: History, course: Course, share: float) -> bool:
+    """Whether the only loss ends above `share` of that of a model that knows nothing, however high it began.
+
+    By what the loss function is given, so that a sum or a mean over something else does not matter.
+    """
+    known = [
+        (scope, facts.uninformed)
+        for scope, facts in history.objectives.items()
+        if facts.optimizer == course.optimizer and facts.alone and facts.uninformed is not None
+    ]
+    if len(known) != 1 or len(courses(history, course.optimizer)) != 1:
+        return False
+    ((scope, level),) = known
+    values = history.series("objective", scope).values
+    late = values[-max(3, len(values) // 5) :]
+    return len(values) >= 3 and float(np.median(late)) >= share * level
+
+
 def already_trained(history: History, course: Course) -> bool:
     """Whether the model had learned before this course began: a fine-tune, a resumed run, a last phase.
 

@@ -21,6 +21,7 @@ from diagnose.rules.loss._course import (
     courses,
     horizon,
     main_course,
+    near_guessing,
     opponents,
 )
 from diagnose.rules.optimizer._weights import Weights, weights
@@ -121,7 +122,7 @@ def update_too_large(
             yield _finding(own, course, found, Severity.ERROR)
         elif burst and _never_as_low_again(course):
             yield _finding(own, course, burst, Severity.ERROR)
-        elif persistent and lasts and (hovers or _near_guessing(history, course, unlearned)):
+        elif persistent and lasts and (hovers or near_guessing(history, course, unlearned)):
             yield _finding(own, course, persistent, Severity.WARNING)
         elif together and jumped > 1 and hovers and _kept(history, optimizer, OVERWRITTEN):
             yield _finding(own, course, together, Severity.WARNING)
@@ -199,17 +200,6 @@ def _left_high(
     share = {"burst": OVERWRITTEN, "persistent": unlearned, "together": 1 - SOME}[found.how]
     learned = found.how == "together" and not guesses and _gained(history, course.optimizer)
     return _kept(history, course.optimizer, share) and not learned
-
-
-def _near_guessing(history: History, course: Course, unlearned: float) -> bool:
-    """Whether the loss ends near that of a model that knows nothing, however high it began."""
-    levels = [
-        facts.uninformed
-        for facts in history.objectives.values()
-        if facts.optimizer == course.optimizer and facts.alone and facts.reduction == "mean"
-    ]
-    known = len(levels) == 1 and levels[0] is not None and len(courses(history, course.optimizer)) == 1
-    return known and course.late >= unlearned * (levels[0] or 0.0)
 
 
 def _never_as_low_again(course: Course) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from diagnose.findings import Finding, Location, Severity
 from diagnose.history import History
 from diagnose.rules._base import rule
-from diagnose.rules.loss._course import already_trained, horizon, learned, main_course, warming_up
+from diagnose.rules.loss._course import SOME, already_trained, horizon, learned, main_course, near_guessing, warming_up
 from diagnose.rules.optimizer._weights import weights
 from diagnose.stats.ratios import path_length
 
@@ -73,7 +73,8 @@ def update_too_small(
         first, last = int(course.steps[0]), int(course.steps[-1])
         moved = path_length(own.steps[usable], bulk[usable], first, last)
         # Where the loss does not tell that the model only guesses, it may be a fine-tune at its optimum.
-        bound = limit if course.uninformed is not None else limit_in_doubt
+        guesses = course.uninformed is not None or near_guessing(history, course, 1 - SOME)
+        bound = limit if guesses else limit_in_doubt
         if not moved < bound:
             continue
         rate = _latest_rate(history, optimizer)
