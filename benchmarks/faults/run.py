@@ -62,7 +62,7 @@ class Options:
     jobs: int
     timeout_s: float
     repeat: bool
-    time: bool
+    time: bool = True
 
 
 def main() -> None:
