@@ -244,6 +244,22 @@ def test_a_mode_that_is_left_while_ours_is_in_place() -> None:
     assert _len_torch_function_stack() == 0
 
 
+def test_clearing_gradients_that_fails_puts_our_mode_back() -> None:
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with diagnose.watch(schedule="every", summary=False) as watch:
+        step(model, optimizer, torch.randn(4, 6))
+        modes = _len_torch_function_stack()
+        optimizer.param_groups[0]["params"].append(None)
+        with pytest.raises(AttributeError):
+            optimizer.zero_grad()
+        assert _len_torch_function_stack() == modes > 0
+        optimizer.param_groups[0]["params"].pop()
+        step(model, optimizer, torch.randn(4, 6))
+    assert len(watch.history.series("active_share", "relu")) == 2
+    assert _len_torch_function_stack() == 0
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 def test_a_forked_child_is_not_watched() -> None:
     model = Net()

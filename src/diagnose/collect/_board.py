@@ -168,12 +168,12 @@ def _wrap_zero_grad(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, *args, **kwargs)
         listeners = tuple(_listeners)
         # It touches every gradient, and each touch is a call to a function mode.
-        modes = [mode for listener in listeners if (mode := listener.mode_lifted()) is not None]
+        lifted = [put_back for listener in listeners if (put_back := listener.mode_lifted()) is not None]
         try:
             result = original(self, *args, **kwargs)
         finally:
-            for mode in modes:
-                mode()
+            for put_back in lifted:
+                put_back()
         for listener in listeners:
             listener.gradients_cleared(self)
         return result

@@ -97,8 +97,7 @@ class AccuracyCollector(Collector):
 
 
 def _on_host(tensor: Tensor) -> NDArray[np.int64]:
-    values: NDArray[np.int64] = tensor.detach().reshape(-1).to("cpu", torch.int64).numpy()
-    values = values.copy()
+    values: NDArray[np.int64] = tensor.detach().reshape(-1).to("cpu", torch.int64).numpy().copy()
     return values
 
 

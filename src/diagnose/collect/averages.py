@@ -174,13 +174,13 @@ def _statistics(model: nn.Module) -> Tensor:
 def _are_new(model: nn.Module) -> bool:
     """Whether no normalisation has seen a batch: all means 0, all variances 1."""
     layers = _tracking(model)
-    return bool(layers) and all(
-        m.running_mean is not None
-        and m.running_var is not None
-        and not bool(m.running_mean.any())
-        and bool((m.running_var == 1).all())
-        for m in layers
-    )
+    return bool(layers) and all(map(statistics_are_new, layers))
+
+
+def statistics_are_new(layer: _NormBase) -> bool:
+    """Whether a normalisation has seen no batch: its running mean is 0, its running variance 1."""
+    mean, variance = layer.running_mean, layer.running_var
+    return readable(mean) and readable(variance) and not bool(mean.any()) and bool((variance == 1).all())
 
 
 def _direction(way: Tensor, whole: Tensor) -> float:

@@ -152,6 +152,8 @@ class DiscardCollector(Collector):
 
     def gradients_clamped(self, gradients: Sequence[Tensor], limit: float) -> None:
         for state in self._states.values():
+            if not state.clears:
+                continue
             now = gradients_of(state.witnesses)  # perhaps scaled since
             if same_direction(state.gradients, now):
                 state.gradients = [window.clamp(-limit, limit) for window in now]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from diagnose.collect._collector import Collector, Loss, Shared, Step
 from diagnose.collect.forward import LossCall, ModelRun
-from diagnose.collect.reading import Unseen, readable
+from diagnose.collect.reading import Unseen, readable, spread_columns
 from diagnose.history import DissentFacts
 from diagnose.stats.dissent import Ints, agreement, dissent, times_of_one_mind, vote
 
@@ -175,11 +175,7 @@ def _features(rows: Tensor) -> Tensor:
     if side and max(rows.shape[2:]) > side:
         height, width = (min(side, size) for size in rows.shape[2:])
         return F.adaptive_avg_pool2d(rows.to(torch.float32), (height, width)).reshape(len(rows), -1)
-    rows = rows.reshape(len(rows), -1)
-    if rows.shape[1] > COLUMNS_KEPT:
-        columns = torch.linspace(0, rows.shape[1] - 1, COLUMNS_KEPT, device=rows.device).to(torch.int64)
-        rows = rows.index_select(1, columns)
-    return rows.to(torch.float32, copy=True)
+    return spread_columns(rows.reshape(len(rows), -1), COLUMNS_KEPT).to(torch.float32, copy=True)
 
 
 def _guesses(loss: str, outputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,8 +46,7 @@ class InputCollector(Collector):
         super().__init__(shared)
         self._sums: dict[str, _Sums] = {}
         self._pending: list[tuple[str, InputFacts, Tensor]] = []
-        self._targets: dict[str, list[Tensor]] = {}
-        self._losses: dict[str, str] = {}
+        self._targets: dict[tuple[str, str], list[Tensor]] = {}  # by place and loss function
         self._taken: dict[str, int] = {}
         self._last: str | None = None
 
@@ -79,8 +78,7 @@ class InputCollector(Collector):
         # With other options, the error of a constant answer would be another one.
         plain = call.name in _REGRESSION and not call.options
         if call.training and plain and readable(call.target) and call.target.dim():
-            key = f"{call.file}:{call.line}"
-            self._losses[key] = call.name
+            key = f"{call.file}:{call.line}", call.name
             with Unseen():
                 columns = call.target.detach().reshape(call.target.shape[0], -1)
                 rows = max(1, TARGETS_READ // max(columns.shape[1], 1))
@@ -97,9 +95,9 @@ class InputCollector(Collector):
             with Unseen():
                 self._take_in(scope, facts, sample)
         targets, self._targets = self._targets, {}
-        for key, parts in targets.items():
+        for (place, loss), parts in targets.items():
             with Unseen():
-                self._take_targets(f"{step.name}@{key}", step.name, self._losses[key], to_host(parts))
+                self._take_targets(f"{step.name}@{place}", step.name, loss, to_host(parts))
 
     def _facts_of(self, scope: str) -> InputFacts:
         known = self.history.inputs.get(scope)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diagnose.collect._collector import Collector, Shared, Step
 from diagnose.collect.forward import LossCall, ModelRun
-from diagnose.collect.reading import Unseen
+from diagnose.collect.reading import Unseen, spread_columns
 from diagnose.history import NeighbourFacts
 from diagnose.stats.neighbours import agreement, fitted_agreement, nearest, nearness
 
@@ -120,10 +120,7 @@ class NeighbourCollector(Collector):
 
 def _features(inputs: Tensor) -> NDArray[np.float64]:
     rows = inputs.detach()[:ROWS_OF_A_BATCH].reshape(min(len(inputs), ROWS_OF_A_BATCH), -1)
-    if rows.shape[1] > COLUMNS_KEPT:
-        columns = torch.linspace(0, rows.shape[1] - 1, COLUMNS_KEPT, device=rows.device).to(torch.int64)
-        rows = rows.index_select(1, columns)
-    features: NDArray[np.float64] = rows.to("cpu", torch.float64).numpy().copy()
+    features: NDArray[np.float64] = spread_columns(rows, COLUMNS_KEPT).to("cpu", torch.float64).numpy().copy()
     return features
 
 

@@ -110,6 +110,14 @@ def sample_rows(tensor: Tensor, unit_dim: int, *, turn: int, elements: int = SAM
     return rows.to(torch.float32, copy=is_view)
 
 
+def spread_columns(rows: Tensor, most: int) -> Tensor:
+    """At most `most` of the columns of `rows`, of shape (N, C), evenly spread from the first to the last."""
+    if rows.shape[1] <= most:
+        return rows
+    columns = torch.linspace(0, rows.shape[1] - 1, most, device=rows.device).to(torch.int64)
+    return rows.index_select(1, columns)
+
+
 def flat_window(tensor: Tensor, *, turn: int, elements: int = SAMPLE_ELEMENTS) -> Tensor:
     """A window of at most `elements` elements, in memory order: a 1-d view if possible, else a copy.
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from diagnose.collect._collector import Collector, Shared, Step
+from diagnose.collect.averages import statistics_are_new
 from diagnose.collect.callsite import call_site
 from diagnose.collect.forward import ModelRun
 from diagnose.collect.inventory import unwrapped
@@ -97,7 +98,7 @@ class RestoredCollector(Collector):
         if not buffers or weight is None or weight[0] not in state:
             return
         with Unseen():
-            source = _Source(weakref.ref(module), *_copied(weight), _windows(buffers))
+            source = _Source(weakref.ref(module), weight[0], _window(weight[1]), _windows(buffers))
         self._sources.append(source)
         del self._sources[:-_TAKEN_MAX]
 
@@ -200,7 +201,7 @@ class RestoredCollector(Collector):
         found: list[str] = []
         for name, child in module.named_modules():
             start = f"{name}." if name else ""
-            if isinstance(child, _NormBase) and f"{start}running_mean" in missing and _is_new(child):
+            if isinstance(child, _NormBase) and f"{start}running_mean" in missing and statistics_are_new(child):
                 own = {start + key for key, _ in child.named_parameters(recurse=False)}
                 if own and not own & missing:
                     found += [f"{start}running_mean", f"{start}running_var"]
@@ -243,10 +244,6 @@ def _first_weight(module: nn.Module) -> tuple[str, Tensor] | None:
     return next(((name, p) for name, p in module.named_parameters() if p.dim() > 1 and readable(p)), None)
 
 
-def _copied(weight: tuple[str, Tensor]) -> tuple[str, Tensor]:
-    return weight[0], _window(weight[1])
-
-
 def _windows(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: _window(t) for name, t in list(tensors.items())[:_BUFFERS_MAX] if readable(t)}
 
@@ -257,13 +254,6 @@ def _window(tensor: Tensor) -> Tensor:
 
 def _equal(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.equal(one, other)
-
-
-def _is_new(layer: _NormBase) -> bool:
-    mean, variance = layer.running_mean, layer.running_var
-    if not readable(mean) or not readable(variance):
-        return False
-    return not bool(mean.any()) and bool((variance == 1).all())
 
 
 def _puts_out(output: Any, units: frozenset[int]) -> bool:

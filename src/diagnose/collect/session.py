@@ -721,20 +721,10 @@ class Session:
     def model_ran(self, run: ModelRun) -> None:
         self._evaluated |= not run.training
         self._runs_read += 1
-        if self._looking:
-            with self._ours():
-                self._tell("model_ran", run)
-        elif self._reading is not None:
-            with self._ours():
-                self._tell_one(UnusedCollector, "model_ran", run)
+        self._tell_if_looking("model_ran", run)
 
     def loss_called(self, call: LossCall) -> None:
-        if self._looking:
-            with self._ours():
-                self._tell("loss_called", call)
-        elif self._reading is not None:
-            with self._ours():
-                self._tell_one(UnusedCollector, "loss_called", call)
+        self._tell_if_looking("loss_called", call)
 
     def operands_enlarged(
         self, first: Tensor, second: Tensor, result: Tensor, file: str | None, line: int | None
@@ -754,22 +744,19 @@ class Session:
                 self._tell("compared", first, second)
 
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
-        if self._looking:
-            with self._ours():
-                self._tell("two_mode_ran", module, training=training)
-        elif self._reading is not None:
-            with self._ours():
-                self._tell_one(UnusedCollector, "two_mode_ran", module, training=training)
+        self._tell_if_looking("two_mode_ran", module, training=training)
 
     def dropout_called(self, p: float, *, active: bool, training: bool, file: str | None, line: int | None) -> None:
+        self._tell_if_looking("dropout_called", p, active=active, training=training, file=file, line=line)
+
+    def _tell_if_looking(self, event: str, *args: Any, **kwargs: Any) -> None:
+        """All hear it in samples and evaluations; where a DataLoader was begun, who follows what is never used."""
         if self._looking:
             with self._ours():
-                self._tell("dropout_called", p, active=active, training=training, file=file, line=line)
+                self._tell(event, *args, **kwargs)
         elif self._reading is not None:
             with self._ours():
-                self._tell_one(
-                    UnusedCollector, "dropout_called", p, active=active, training=training, file=file, line=line
-                )
+                self._tell_one(UnusedCollector, event, *args, **kwargs)
 
     @property
     def _looking(self) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from diagnose.findings import Finding, Location, Severity
+from diagnose.findings import Evidence, Finding, Location, Severity
 from diagnose.history import History, LoadFacts
 from diagnose.rules._base import rule
 
@@ -68,15 +68,29 @@ def save_load_mismatch(
             yield _in_part(load)
 
 
-def _aliased(load: LoadFacts) -> Finding:
+def _finding(
+    load: LoadFacts, severity: Severity, message: str, evidence: Mapping[str, Evidence], *, cause: str, remedy: str
+) -> Finding:
+    where = Location(module=load.module, file=load.file, line=load.line)
     return Finding(
         "save-load-mismatch",
+        severity,
+        message,
+        where,
+        load.loaded_at,
+        load.loaded_at,
+        evidence,
+        cause=cause,
+        remedy=remedy,
+    )
+
+
+def _aliased(load: LoadFacts) -> Finding:
+    return _finding(
+        load,
         Severity.ERROR,
         f"load_state_dict put nothing back into {load.module}: the state of step {load.taken_at} is the model's own "
         f"memory, and was changed along with it until step {load.loaded_at}",
-        Location(module=load.module, file=load.file, line=load.line),
-        load.loaded_at,
-        load.loaded_at,
         {"taken_at": load.taken_at, "loaded_at": load.loaded_at},
         cause="state_dict() returns references to the parameters, not copies.",
         remedy="Keep copy.deepcopy(model.state_dict()), or save the state to a file.",
@@ -86,14 +100,11 @@ def _aliased(load: LoadFacts) -> Finding:
 def _misnamed(load: LoadFacts, max_unexpected: float) -> Finding:
     taken_off = not load.prefix.startswith("+")
     prefix = load.prefix.removeprefix("+")
-    return Finding(
-        "save-load-mismatch",
+    return _finding(
+        load,
         Severity.ERROR,
         f"load_state_dict(strict=False) loaded {load.matched} of {load.keys} entries into {load.module}: "
         + (f"the names in the state begin with {prefix!r}" if taken_off else f"its names begin with {prefix!r}"),
-        Location(module=load.module, file=load.file, line=load.line),
-        load.loaded_at,
-        load.loaded_at,
         _numbers(load, max_unexpected),
         cause="The state was saved from a wrapped model (DataParallel, torch.compile) or from a part of this one.",
         remedy=f"Take {prefix!r} off the names of the state before loading."
@@ -103,14 +114,11 @@ def _misnamed(load: LoadFacts, max_unexpected: float) -> Finding:
 
 
 def _foreign(load: LoadFacts, max_unexpected: float) -> Finding:
-    return Finding(
-        "save-load-mismatch",
+    return _finding(
+        load,
         Severity.WARNING,
         f"load_state_dict(strict=False) loaded nothing into {load.module}: none of the {load.keys} names in the state "
         "is one of its own",
-        Location(module=load.module, file=load.file, line=load.line),
-        load.loaded_at,
-        load.loaded_at,
         _numbers(load, max_unexpected),
         cause="The state belongs to another model, or lies one level deeper in the checkpoint ('state_dict', 'model').",
         remedy="Compare the names; load with strict=True to have them listed.",
@@ -118,13 +126,10 @@ def _foreign(load: LoadFacts, max_unexpected: float) -> Finding:
 
 
 def _idle(load: LoadFacts) -> Finding:
-    return Finding(
-        "save-load-mismatch",
+    return _finding(
+        load,
         Severity.WARNING,
         f"load_state_dict put nothing into {load.module}: every tensor of the state is the module's own, unchanged",
-        Location(module=load.module, file=load.file, line=load.line),
-        load.loaded_at,
-        load.loaded_at,
         {"taken_at": load.taken_at, "loaded_at": load.loaded_at},
         cause="No entry of the checkpoint passed the filter by name, or the state is a reference to the model itself.",
         remedy="Compare the names of the checkpoint with the model's; load it with strict=True to have them listed.",
@@ -138,14 +143,11 @@ def _is_renamed(load: LoadFacts, inside: int, at_the_end: int) -> bool:
 
 def _renamed(load: LoadFacts, limit: int) -> Finding:
     there, here = load.renamed
-    return Finding(
-        "save-load-mismatch",
+    return _finding(
+        load,
         Severity.WARNING,
         f"load_state_dict(strict=False) left out {load.keys - load.matched} of {load.keys} entries, which fit what "
         f"{load.module} lacks in order and shape: {there!r} is called {here!r} here",
-        Location(module=load.module, file=load.file, line=load.line),
-        load.loaded_at,
-        load.loaded_at,
         {
             "entries": load.keys,
             "loaded": load.matched,
@@ -162,13 +164,10 @@ def _renamed(load: LoadFacts, limit: int) -> Finding:
 def _without_buffers(load: LoadFacts) -> Finding:
     first, more = load.lost[0], len(load.lost) - 1
     names = first + (f" and {more} more buffers" if more else "")
-    return Finding(
-        "save-load-mismatch",
+    return _finding(
+        load,
         Severity.WARNING,
         f"{load.module} is evaluated with loaded weights, but the state lacked what training had put into {names}",
-        Location(module=load.module, file=load.file, line=load.line),
-        load.loaded_at,
-        load.loaded_at,
         {"entries": load.keys, "loaded": load.matched, "missing": load.missing, "lost": list(load.lost[:8])},
         cause="Only parameters were saved, or the buffers are registered with persistent=False.",
         remedy="Save model.state_dict(); register what training changes with persistent=True (the default).",
@@ -180,14 +179,11 @@ def _is_same(load: LoadFacts, other: LoadFacts) -> bool:
 
 
 def _in_part(load: LoadFacts) -> Finding:
-    return Finding(
-        "save-load-mismatch",
+    return _finding(
+        load,
         Severity.WARNING,
         f"{load.module} is evaluated with parameters that were neither loaded nor trained: {load.matched} of "
         f"{load.keys} entries of the state were loaded (strict=False)",
-        Location(module=load.module, file=load.file, line=load.line),
-        load.loaded_at,
-        load.loaded_at,
         {
             "entries": load.keys,
             "loaded": load.matched,
