@@ -9,9 +9,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from diagnose.checks import CheckResult
     from diagnose.config import Config
     from diagnose.errors import (
         CheckError,
+        CheckFailedError,
         ConfigError,
         DiagnoseError,
         FactoryError,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckError",
+    "CheckFailedError",
+    "CheckResult",
     "Config",
     "ConfigError",
     "DiagnoseError",
@@ -50,6 +54,8 @@ __all__ = [
 
 _HOMES = {
     "CheckError": "errors",
+    "CheckFailedError": "errors",
+    "CheckResult": "checks",
     "Config": "config",
     "ConfigError": "errors",
     "DiagnoseError": "errors",

@@ -31,3 +31,7 @@ class CheckError(DiagnoseError):
 
 class WrongGradientError(DiagnoseError, AssertionError):
     """A gradient is wrong, or could not be told right from wrong; the message is the report."""
+
+
+class CheckFailedError(DiagnoseError, AssertionError):
+    """A check has found something at `warning` or above; the message is its result."""

@@ -29,7 +29,9 @@ ALLOWED: dict[str, set[str]] = {
     "schedule": {"errors"},
     "collect": {"history", "stats", "schedule", "errors"},
     "rules": {"history", "stats", "findings", "errors"},
-    "gradcheck": {"collect", "findings", "errors"},
+    "isolation": {"errors"},
+    "gradcheck": {"collect", "isolation", "findings", "errors"},
+    "checks": {"collect", "isolation", "rules", "stats", "findings", "errors"},
     "report": {"history", "stats", "findings", "rules", "errors"},
     "sinks": {"history", "stats", "findings", "storage", "report", "errors"},
 }

@@ -16,10 +16,9 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import MappingKey, SequenceKey, TreeSpec, tree_flatten_with_path, tree_unflatten
 
 from diagnose.errors import CheckError
-from diagnose.gradcheck._copies import Copier, wide_constants
 from diagnose.gradcheck._problem import Problem, Slot
 from diagnose.gradcheck._report import Entry
-from diagnose.gradcheck._state import State
+from diagnose.isolation import Copier, State, wide_constants
 
 FULL: Final = (torch.float64, torch.complex128)
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from diagnose.collect.nested import tensors_in
-from diagnose.gradcheck._state import State
+from diagnose.isolation import State
 
 Kind = Literal["input", "parameter", "upstream"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diagnose import check_gradients
-from diagnose.gradcheck._copies import Copier
+from diagnose.isolation import Copier
 from tests.gradcheck.functions import numbers
 
 MODEL = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).double()
