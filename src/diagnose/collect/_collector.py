@@ -16,6 +16,8 @@ from diagnose.history import History
 
 THOROUGH_TURNS: Final = 12
 THOROUGH_EVERY: Final = 4
+FULL_IN_A_ROW: Final = 64
+THOROUGH_IN_A_ROW: Final = 6
 _GOLDEN: Final = (5**0.5 - 1) / 2
 PROBE_SECONDS: Final = 2.0
 
@@ -60,7 +62,9 @@ class Shared:
     Attributes:
         step_of: for each optimizer name, how many steps it has made.
         thorough_until: the last of the thorough samples in a row, at the start and in a new phase of training.
-        follows: whether the interval before the current sample was sampled, too.
+        in_a_row: how many intervals up to the current one were sampled without a gap.
+        heard_before: whether the interval before was sampled in full.
+        is_full: whether the current sample is: its forward passes are seen and all collectors hear it.
         turn: number of the current sample; rotates windows and bounded samples.
         gradients_are_finite: whether all gradients of the current step were, as far as read.
         layer_scopes: names of the activations seen so far.
@@ -73,7 +77,9 @@ class Shared:
     inventory: Inventory
     step_of: dict[str, int]
     turn: int = 0
-    follows: bool = False
+    in_a_row: int = 0
+    heard_before: bool = False
+    is_full: bool = False
     thorough_until: int = THOROUGH_TURNS
     gradients_are_finite: bool = True
     layer_scopes: dict[CallKey, str] = field(default_factory=dict)
@@ -83,28 +89,23 @@ class Shared:
 
     @property
     def is_thorough(self) -> bool:
-        """Whether this sample takes in what changes slowly, too: the first ones do, then about every fourth.
+        """Whether this sample takes in what changes slowly, too: the first ones do, then about every fourth (every
+        sixth, where very many in a row are sampled).
 
         The multiples of the golden ratio keep no step with a cycle of the user's (Weyl 1916): of two optimizers that
         take turns, each gets its share.
         """
-        return self._is_one_in(THOROUGH_EVERY)
-
-    @property
-    def reads_data(self) -> bool:
-        """Whether collectors hear this interval that need not hear all of them: see Collector.unhurried."""
-        return not self.follows or self._is_one_in(2)
-
-    def _is_one_in(self, samples: int) -> bool:
-        return self.turn <= self.thorough_until or self.turn * _GOLDEN % 1.0 < 1 / samples
+        every = THOROUGH_EVERY if self.in_a_row <= FULL_IN_A_ROW else THOROUGH_IN_A_ROW
+        return self.turn <= self.thorough_until or self.turn * _GOLDEN % 1.0 < 1 / every
 
 
 class Collector:
     """Reads one kind of signal. A method that raises has its collector reported and switched off."""
 
     name: ClassVar[str]
-    unhurried: ClassVar[bool] = False
-    """Reads what changes slowly: of sampled intervals in a row, it hears about every second one."""
+    each_step: ClassVar[bool] = False
+    """Reads what may differ from step to step, without the forward pass. All others read what changes slowly, or what
+    forward passes show: where more than FULL_IN_A_ROW intervals in a row are sampled, they hear the thorough ones."""
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared

@@ -57,6 +57,7 @@ class CopyCollector(Collector):
     """
 
     name: ClassVar[str] = "copies"
+    each_step: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

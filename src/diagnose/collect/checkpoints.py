@@ -36,6 +36,7 @@ class CheckpointCollector(Collector):
     """Keeps `History.loads`. Memory: a bounded number of weak references."""
 
     name: ClassVar[str] = "checkpoints"
+    each_step: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

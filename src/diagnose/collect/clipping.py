@@ -62,6 +62,7 @@ class ClippingCollector(Collector):
     """
 
     name: ClassVar[str] = "clipping"
+    each_step: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

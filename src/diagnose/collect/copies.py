@@ -33,6 +33,7 @@ class TyingCollector(Collector):
     """
 
     name: ClassVar[str] = "tying"
+    each_step: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

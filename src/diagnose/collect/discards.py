@@ -99,6 +99,7 @@ class DiscardCollector(Collector):
     """
 
     name: ClassVar[str] = "discards"
+    each_step: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

@@ -70,7 +70,6 @@ class DissentCollector(Collector):
     """
 
     name: ClassVar[str] = "dissent"
-    unhurried: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

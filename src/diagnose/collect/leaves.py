@@ -51,6 +51,7 @@ class LeafCollector(Collector):
     """
 
     name: ClassVar[str] = "leaves"
+    each_step: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

@@ -36,6 +36,7 @@ class LedgerCollector(Collector):
     """
 
     name: ClassVar[str] = "ledger"
+    each_step: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

@@ -29,6 +29,7 @@ class LifetimeCollector(Collector):
     """
 
     name: ClassVar[str] = "lifetimes"
+    each_step: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

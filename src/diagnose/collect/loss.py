@@ -23,6 +23,7 @@ class LossCollector(Collector):
     """
 
     name: ClassVar[str] = "loss"
+    each_step: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

@@ -142,7 +142,7 @@ class ModesCollector(Collector):
 
     def interval_begins(self, stepped: Optimizer | None, follows: bool) -> None:
         self._sampled = True
-        if not follows:
+        if not self.shared.heard_before:
             self._interval.clear()
         self._forget_forward()
 

@@ -65,6 +65,7 @@ class NonFiniteCollector(Collector):
     """
 
     name: ClassVar[str] = "non-finite"
+    each_step: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

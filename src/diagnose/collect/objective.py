@@ -100,7 +100,6 @@ class ObjectiveCollector(Collector):
     """
 
     name: ClassVar[str] = "objective"
-    unhurried: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

@@ -49,9 +49,10 @@ def foreach_norms(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 class GradientCollector(Collector):
-    """Records "grad_norm", "grad_rms", "param_rms"; on thorough samples "grad_max" and the shares."""
+    """Records "grad_norm" and "grad_rms"; in full samples "param_rms", on thorough ones "grad_max" and the shares."""
 
     name: ClassVar[str] = "gradients"
+    each_step: ClassVar[bool] = True
 
     def step_begins(self, step: Step) -> None:
         if not step.closure:
@@ -73,16 +74,20 @@ class GradientCollector(Collector):
             # A fused optimizer unscales inside of its own step.
             scale = getattr(step.optimizer, "grad_scale", None)
             gradients = [gradient.detach() for *_, gradient in held]
-            norms = foreach_norms([*gradients, *(p.detach() for _, p, _ in held)])
-            read = to_floats([*norms, *([scale] if scale is not None else ())])
+            # Parameters change slowly: their norms are taken in full samples only.
+            parameters = [parameter.detach() for _, parameter, _ in held] if self.shared.is_full else []
+            read = to_floats([*foreach_norms([*gradients, *parameters]), *([scale] if scale is not None else ())])
         unscale = 1.0 / read.pop() if scale is not None else 1.0
-        count = len(held)
-        norm, size = read[:count], read[count:]
+        norm, size = read[: len(held)], read[len(held) :]
         self.shared.gradients_are_finite = all(map(math.isfinite, norm))
-        rows: dict[Quantity, dict[str, float]] = {"grad_rms": {}, "param_rms": {}}
-        for (name, parameter, gradient), its_norm, its_size in zip(held, norm, size, strict=True):
+        rows: dict[Quantity, dict[str, float]] = {"grad_rms": {}}
+        for (name, _, gradient), its_norm in zip(held, norm, strict=True):
             rows["grad_rms"][name] = unscale * its_norm / math.sqrt(gradient.numel())
-            rows["param_rms"][name] = its_size / math.sqrt(parameter.numel())
+        if parameters:
+            rows["param_rms"] = {
+                name: its_size / math.sqrt(parameter.numel())
+                for (name, parameter, _), its_size in zip(held, size, strict=True)
+            }
         if self.shared.is_thorough or not self.shared.gradients_are_finite:
             rows.update(self._details([name for name, *_ in held], gradients, norm, unscale))
         total = unscale * math.hypot(*norm)
@@ -122,6 +127,7 @@ class UpdateCollector(Collector):
     """Records "update_rms" and "update_ratio": what the step really changed, over rotating windows."""
 
     name: ClassVar[str] = "updates"
+    each_step: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

@@ -46,6 +46,7 @@ class ProtocolCollector(Collector):
     """
 
     name: ClassVar[str] = "protocol"
+    each_step: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

@@ -85,6 +85,7 @@ class RestoredCollector(Collector):
     """
 
     name: ClassVar[str] = "restored"
+    each_step: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

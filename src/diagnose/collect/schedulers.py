@@ -40,6 +40,7 @@ class SchedulerCollector(Collector):
     """
 
     name: ClassVar[str] = "schedulers"
+    each_step: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

@@ -25,7 +25,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from diagnose.collect import _board
-from diagnose.collect._collector import PROBE_SECONDS, THOROUGH_TURNS, Collector, Loss, Shared, Step
+from diagnose.collect._collector import (
+    FULL_IN_A_ROW,
+    PROBE_SECONDS,
+    THOROUGH_TURNS,
+    Collector,
+    Loss,
+    Shared,
+    Step,
+)
 from diagnose.collect.accuracy import AccuracyCollector
 from diagnose.collect.activations import ActivationCollector, OutputCollector
 from diagnose.collect.averages import CopyCollector
@@ -61,7 +69,7 @@ from diagnose.collect.sharing import SharingCollector
 from diagnose.collect.symmetry import SymmetryCollector
 from diagnose.collect.unused import UnusedCollector
 from diagnose.history import History
-from diagnose.schedule import DENSE_STEPS, BudgetSteps, Schedule
+from diagnose.schedule import ALARM_STEPS, DENSE_STEPS, BudgetSteps, Schedule
 
 COLLECTORS: Final[tuple[type[Collector], ...]] = (
     # Later ones may read what earlier ones have recorded for the same event.
@@ -188,6 +196,7 @@ class Session:
         self.awake = False
         self._total = 0
         self._wake_at = 1
+        self._jumped_until = 0
         self._phases = Phases()
         self._evaluating: Place | None = None
         self._evaluated = False
@@ -251,13 +260,14 @@ class Session:
         return self._own_time
 
     def _find_handlers(self) -> None:
-        """Who hears which event: all collectors, and those that hear every sample in a row."""
+        """Who hears which event: all collectors, those that hear each sampled step, and the others."""
         self._all = _handlers_of(self.collectors)
-        self._hurried = _handlers_of([collector for collector in self.collectors if not collector.unhurried])
+        self._each_step = _handlers_of([collector for collector in self.collectors if collector.each_step])
+        self._others = _handlers_of([collector for collector in self.collectors if not collector.each_step])
         self._choose_handlers()
 
     def _choose_handlers(self) -> None:
-        self._handlers = self._all if not self._sampled or self.shared.reads_data else self._hurried
+        self._handlers = self._all if not self._sampled or self.shared.is_full else self._each_step
 
     def _find_losses(self) -> LossCollector | None:
         return next((c for c in self.collectors if isinstance(c, LossCollector)), None)
@@ -309,19 +319,32 @@ class Session:
         follows, self._sampled = self._sampled, self._total + 1 >= self._wake_at
         self._backwards = 0
         if self._sampled:
-            self.shared.turn += 1
-            self.shared.follows = follows
-            drawing = self._histogram is not None and self.shared.turn >= self._next_histogram
-            self.shared.histogram = self._histogram if drawing else None
+            shared = self.shared
+            shared.turn += 1
+            shared.in_a_row = shared.in_a_row + 1 if follows else 1
+            shared.heard_before = follows and shared.is_full
+            drawing = self._histogram is not None and shared.turn >= self._next_histogram
+            shared.histogram = self._histogram if drawing else None
             if drawing:
-                self._next_histogram = self.shared.turn + 1 + self.shared.turn // 4
+                self._next_histogram = shared.turn + 1 + shared.turn // 4
+            is_jump = self._total < self._jumped_until
+            shared.is_full = shared.in_a_row <= FULL_IN_A_ROW or shared.is_thorough or drawing or is_jump
             self._choose_handlers()
             self._tell("interval_begins", stepped, follows)
             _board.watch_dynamo()
-            self.tap.install()
+            if shared.is_full:
+                self.tap.install()
         else:
             self._choose_handlers()
         self._wake_or_sleep()
+
+    def _hear_all(self) -> None:
+        """From here on, the sample is a full one: something begins in it that must not be missed."""
+        if self._sampled and not self.shared.is_full:
+            self.shared.is_full = True
+            self._handlers = self._others
+            self._tell("interval_begins", None, True)
+            self._choose_handlers()
 
     def _wake_or_sleep(self) -> None:
         awake = self._sampled or self._evaluating is not None or self._reading is not None
@@ -385,6 +408,7 @@ class Session:
             if distance <= _JUMP * spread or not spread:
                 return
         if self._sampled:
+            self._jumped_until = self._total + 1 + ALARM_STEPS
             return
         if not finite:
             with self._ours():
@@ -575,6 +599,7 @@ class Session:
         if not self._phases.worth_a_look(place, self._total):
             return
         with self._ours():
+            self._hear_all()
             self._evaluating, self._evaluated = place, False
             self._tell("evaluation_begins")
             self.tap.install()
@@ -647,7 +672,13 @@ class Session:
 
     def compiled_module_called(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self.compiled_code_runs()
-        if not self._sampled or self._foreign() or not torch.is_grad_enabled() or self._backwards:
+        if (
+            not self._sampled
+            or not self.shared.is_full
+            or self._foreign()
+            or not torch.is_grad_enabled()
+            or self._backwards
+        ):
             return
         if not undisturbed() or modes_in_place():  # a mode of the user's would see it
             return

@@ -55,6 +55,7 @@ class SharingCollector(Collector):
     """
 
     name: ClassVar[str] = "sharing"
+    each_step: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)

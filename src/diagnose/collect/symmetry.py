@@ -43,6 +43,7 @@ class SymmetryCollector(Collector):
     """
 
     name: ClassVar[str] = "symmetry"
+    each_step: ClassVar[bool] = True
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
