@@ -89,6 +89,21 @@ def test_however_it_is_compiled_its_activations_are_seen(compile: Callable[[Net]
     assert not_seen(watch) == {}
 
 
+@pytest.mark.parametrize("compile", [whole, its_forward, wrapped])
+def test_the_loss_function_behind_it_is_seen(compile: Callable[[Net], nn.Module]) -> None:
+    model = Net()
+    watch = train(compile(model), model.parameters())
+    ((_, facts),) = watch.history.objectives.items()
+    assert (facts.name, facts.classes) == ("cross_entropy", 3)
+
+
+def test_what_runs_behind_a_compiled_part_of_a_model_is_no_model() -> None:
+    """Its outer modules are not seen any more, so those inside would pass for models of their own."""
+    model = Net()
+    watch = train(each_block(model), model.parameters())
+    assert not watch.history.objectives
+
+
 def test_compiled_before_the_watch_and_trained_without_it_meanwhile() -> None:
     """Neither the attributes of the module nor its compiled code change."""
     torch._dynamo.reset()

@@ -9,12 +9,14 @@ from types import CodeType, FrameType
 from typing import Final, NamedTuple
 
 import torch
+from torch.optim import Optimizer
 
 _TORCH: Final = os.path.dirname(torch.__file__) + os.sep
 _OURS: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _LIBRARIES: Final = tuple(
     {sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 )
+_OPTIMIZERS: Final = Optimizer.profile_hook_step.__code__.co_filename
 _MAX_DEPTH: Final = 64
 # The user's own modes stand between the line that calls a function and the function.
 _INTERPOSED: Final = frozenset({"__torch_function__", "__torch_dispatch__"})
@@ -100,3 +102,16 @@ def call_chain() -> tuple[tuple[int, int], ...]:
             chain.append((code_id(frame.f_code), frame.f_lineno))
         frame = frame.f_back
     return tuple(chain)
+
+
+def is_inside_of_a_step(optimizer: Optimizer) -> bool:
+    """Whether what runs is inside of the `step` of another optimizer, as that of SAM's and Lookahead's base is."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        # The function that torch wraps every optimizer's `step` in; its first argument is the optimizer.
+        if frame.f_code.co_name == "wrapper" and frame.f_code.co_filename == _OPTIMIZERS:
+            stepping = frame.f_locals.get("args")
+            if stepping and stepping[0] is not optimizer:
+                return True
+        frame = frame.f_back
+    return False

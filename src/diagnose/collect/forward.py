@@ -325,6 +325,11 @@ class ForwardTap:
     def installed(self) -> bool:
         return bool(self._handles)
 
+    @property
+    def running(self) -> tuple[int, ...]:
+        """The ids of the modules whose forwards are running, the outermost first, as far as they are seen."""
+        return tuple(map(id, self._stack))
+
     def install(self, *, mode: bool = True, shadow: bool = False) -> None:
         """Starts to see forward passes of this thread.
 

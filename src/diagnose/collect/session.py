@@ -37,7 +37,7 @@ from diagnose.collect._collector import (
 from diagnose.collect.accuracy import AccuracyCollector
 from diagnose.collect.activations import ActivationCollector, OutputCollector
 from diagnose.collect.averages import CopyCollector
-from diagnose.collect.callsite import CallSite, call_site, code_id
+from diagnose.collect.callsite import CallSite, call_site, code_id, is_inside_of_a_step
 from diagnose.collect.checkpoints import CheckpointCollector
 from diagnose.collect.clipping import ClippingCollector
 from diagnose.collect.copies import TyingCollector
@@ -197,6 +197,7 @@ class Session:
         self._total = 0
         self._wake_at = 1
         self._jumped_until = 0
+        self._compiled_inside: tuple[int, ...] = ()
         self._phases = Phases()
         self._evaluating: Place | None = None
         self._evaluated = False
@@ -208,6 +209,7 @@ class Session:
         self._stepping: list[tuple[Optimizer, Step | None]] = []
         self._inner: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._names: dict[int, str] = {}
+        self._named: dict[int, weakref.ref[Optimizer]] = {}
         self._taking_turns: set[str] = set()
         self._sites: dict[Place, tuple[CallSite | None, str]] = {}
         self._level: dict[Place, tuple[float, float]] = {}
@@ -223,7 +225,7 @@ class Session:
         self._own_time.total_s = time.perf_counter() - self._began_s
         with self._ours():
             for name, optimizer in self.inventory.optimizers():
-                self._names[id(optimizer)] = name
+                self._keep_name(optimizer, name)
                 self.shared.step_of[name] = 0
             self._wake_at = schedule.next_after(0)
             self._begin_interval(None)
@@ -318,6 +320,7 @@ class Session:
     def _begin_interval(self, stepped: Optimizer | None) -> None:
         follows, self._sampled = self._sampled, self._total + 1 >= self._wake_at
         self._backwards = 0
+        self._compiled_inside = ()
         if self._sampled:
             shared = self.shared
             shared.turn += 1
@@ -433,7 +436,9 @@ class Session:
                 return
             if optimizer in self._inner or not self.inventory.discovers_optimizers:
                 return
-            self._wake_at = self._total + 1  # a new one: its next interval is looked at
+            with self._ours():
+                self._take_in(optimizer)
+            return
         with self._ours():
             while self._stepping:
                 running, step = self._stepping.pop()
@@ -442,6 +447,35 @@ class Session:
                         self._end_step(step)
                     return
             self._begin_interval(None)
+
+    def _take_in(self, optimizer: Optimizer) -> None:
+        """A new optimizer has made its first step between samples: it counts, and its next interval is looked at."""
+        if is_inside_of_a_step(optimizer):
+            self._inner.add(optimizer)
+            return
+        name = self.inventory.optimizer_name(optimizer)
+        if name is None:
+            return
+        self._total += 1
+        self.shared.step_of[name] = 1
+        if self._losses is not None:
+            self._losses.stepped(name, 1)
+        self._new_phase(optimizer, name)
+        self._wake_at = self._total + 1
+        self._begin_interval(optimizer)
+
+    def _new_phase(self, optimizer: Optimizer, name: str) -> None:
+        """A new optimizer is a new phase of training: its first steps are looked at as closely as those of a run."""
+        is_new = self._names.get(id(optimizer)) != name
+        self._keep_name(optimizer, name)
+        if is_new and self.schedule.restart(self._total):
+            self.shared.thorough_until = self.shared.turn + THOROUGH_TURNS
+
+    def _keep_name(self, optimizer: Optimizer, name: str) -> None:
+        """Until the optimizer is gone: another one may get its address."""
+        names, key = self._names, id(optimizer)
+        names[key] = name
+        self._named[key] = weakref.ref(optimizer, lambda gone: names.pop(key, None))
 
     def _wake(self, optimizer: Optimizer, now_s: float) -> None:
         """Between two sampled steps: the clock has asked for something, or the next interval is to be sampled."""
@@ -505,12 +539,11 @@ class Session:
         self._stop_forwards()
         self.shared.step_of[step.name] = step.number
         self._total = step.total
-        # A new optimizer is a new phase of training: its first steps are looked at as closely as those of a run.
-        is_new = self._names.get(id(step.optimizer)) != step.name
-        self._names[id(step.optimizer)] = step.name
-        if is_new and self.schedule.restart(step.total):
-            self.shared.thorough_until = self.shared.turn + THOROUGH_TURNS
+        self._new_phase(step.optimizer, step.name)
         self._tell("step_ends", step)
+        facts = self.history.optimizers.get(step.name)
+        if facts is not None:
+            facts.began, facts.ended = facts.began or step.total, step.total
         if self._losses is not None:
             self._losses.stepped(step.name, step.number)
         now_s, own_s = time.perf_counter(), self._own_time.so_far_s()
@@ -659,16 +692,28 @@ class Session:
 
     def compiled_code_runs(self) -> None:
         if self.tap.installed:
+            self._compiled_inside = self.tap.running
             with self._ours():
                 if self._sampled:
                     self._tell("forwards_end", self.tap.last_parametric_order)
                 self.tap.remove()
 
     def compiled_module_returned(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        if self._evaluating is not None and not self._foreign():
-            self.tap.install()  # the loss function is still to come
+        if self._foreign():
+            return
+        # The loss function is still to come.
+        if self._evaluating is not None:
+            self.tap.install()
             if not torch.is_grad_enabled():
                 self.model_ran(ModelRun(unwrapped(module), args, kwargs, output, training=False))
+        elif (
+            self._sampled
+            and self.shared.is_full
+            and not self._backwards
+            # Within another module, what followed would pass for models of their own.
+            and self._compiled_inside in ((), (id(module),))
+        ):
+            self.tap.install()
 
     def compiled_module_called(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self.compiled_code_runs()

@@ -175,6 +175,8 @@ class OptimizerFacts:
         backwards: backward passes in sampled intervals that gave it a gradient.
         clipped: sampled steps before which its gradients were clipped by norm.
         file, line: where it was first stepped from.
+        began, ended: its first and its latest sampled step, counted over all optimizers of the run, from 1; 0 if
+            none was sampled. They tell optimizers that take turns from those that were used one after the other.
     """
 
     type: str
@@ -185,6 +187,8 @@ class OptimizerFacts:
     clipped: int = 0
     file: str | None = None
     line: int | None = None
+    began: int = 0
+    ended: int = 0
 
 
 @dataclass

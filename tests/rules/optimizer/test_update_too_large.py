@@ -72,6 +72,13 @@ def test_ten_steps_together() -> None:
     assert not said(run(lambda step: 0.97 / step, loss=falling(300, 2.3, 1.5)), CODE)
 
 
+def test_ten_steps_together_that_a_trained_model_never_recovers_from() -> None:
+    """A fine-tune at a hundred times the learning rate: the first loss, which no step has touched, stays the lowest."""
+    broken, recovered = (np.concatenate([[0.35, 277.0], falling(298, 4.0, end)]) for end in (1.5, 0.2))
+    assert the_only(run(lambda step: 0.97 / step, loss=broken), CODE).severity is Severity.ERROR
+    assert not loud(said(run(lambda step: 0.97 / step, loss=recovered), CODE))
+
+
 def test_two_samples_are_enough_before_a_break() -> None:
     def breaking(ratios: list[float]) -> History:
         loss = [2.3, 20.0, 1e9, math.inf]

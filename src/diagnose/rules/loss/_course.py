@@ -271,9 +271,8 @@ def main_course(history: History, optimizer: str) -> Course | None:
 def opponents(history: History, optimizer: str) -> list[str]:
     """Optimizers of other parameters that are stepped over the same steps and with a loss of their own.
 
-    They may play against each other, as in a GAN, so that a loss that rises or stays says nothing. (They
-    may also be independent, or have been used one after the other: each has its own clock, so the
-    history does not tell.)
+    They may play against each other, as in a GAN, so that a loss that rises or stays says nothing. (They may also be
+    independent.)
     """
     own, parameters = _span(history, optimizer), set(stepped_by(history, optimizer))
     if own is None or not parameters:
@@ -284,10 +283,25 @@ def opponents(history: History, optimizer: str) -> list[str]:
         if span is None:
             continue
         others = set(stepped_by(history, other))
-        shared = min(own[1], span[1]) - max(own[0], span[0])
-        if others and not parameters & others and shared > 0.5 * min(own[1] - own[0], span[1] - span[0]):
+        if (
+            others
+            and not parameters & others
+            and _overlap(own, span)
+            and not _one_after_the_other(history, optimizer, other)
+        ):
             found.append(other)
     return found
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two stretches of steps share more than half of the shorter one."""
+    return min(one[1], other[1]) - max(one[0], other[0]) > 0.5 * min(one[1] - one[0], other[1] - other[0])
+
+
+def _one_after_the_other(history: History, one: str, other: str) -> bool:
+    """Whether they were not used at the same time, as in the folds of a cross-validation, by the steps of the run."""
+    spans = [(facts.began, facts.ended) for facts in (history.optimizers[one], history.optimizers[other])]
+    return all(ended > 0 for _, ended in spans) and not _overlap(*spans)
 
 
 def learned(history: History, optimizer: str, share: float = SOME) -> bool | None:

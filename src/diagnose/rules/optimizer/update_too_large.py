@@ -69,8 +69,8 @@ def update_too_large(
     - after 10 large steps in a row, more than `unlearned` = 80 %;
     - after 10 steps that are large together, more than 90 %, and nothing at all was learned.
 
-    It is an `error`, too, if after a step as large as the weights every loss of the last tenth of the run is
-    above the very first one.
+    It is an `error`, too, if after a step as large as the weights, or 10 steps that are large together and made the
+    loss jump, every loss of the last tenth of the run is above the very first one.
 
     Otherwise there is a `warning` if a step as large as the weights made the loss jump to `explosion` = 10
     times its start; or if the loss no longer falls and its level wanders `restless` = 2 times more than
@@ -120,8 +120,8 @@ def update_too_large(
             continue
         elif _left_high(history, course, found, jumped, raised, jump, unlearned, recovered):
             yield _finding(own, course, found, Severity.ERROR)
-        elif burst and _never_as_low_again(course):
-            yield _finding(own, course, burst, Severity.ERROR)
+        elif (burst or (together and jumped >= jump)) and _never_as_low_again(course):
+            yield _finding(own, course, burst or found, Severity.ERROR)
         elif persistent and lasts and (hovers or near_guessing(history, course, unlearned)):
             yield _finding(own, course, persistent, Severity.WARNING)
         elif together and jumped > 1 and hovers and _kept(history, optimizer, OVERWRITTEN):
