@@ -255,6 +255,21 @@ def test_a_look_into_the_future(loss: Callable[[nn.Module], Tensor], causal: boo
     assert facts.sees_target is not causal
 
 
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_model_that_computes_its_own_loss(causal: bool) -> None:
+    """It calls the loss function, and only then returns."""
+    inner = transformer(causal=causal)
+
+    def forward(layers: nn.ModuleDict, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        logits = layers["inner"](x)
+        return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    model, x = Applied(forward, inner=inner), tokens()
+    facts = probes_of(model, lambda model: model(x[:, :-1], x[:, 1:])[1])["next-token"]
+    assert facts.reason == ""
+    assert facts.sees_target is not causal
+
+
 def test_filled_in_places_are_no_next_tokens() -> None:
     def masked(model: nn.Module) -> Tensor:
         x = tokens()

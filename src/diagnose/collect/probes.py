@@ -35,6 +35,7 @@ from diagnose.collect.unnoticed import run_unnoticed
 from diagnose.history import ProbeFacts
 
 _TURNS: Final = (3, 16)
+_EARLY_TARGETS: Final = 4
 _RUNS: Final = 8
 _TARGET_ELEMENTS: Final = 1 << 20
 _MEMORY_SHARE: Final = 0.1
@@ -109,10 +110,15 @@ class ProbeCollector(Collector):
         self._probed: dict[str, int] = {}
         self._left_s = shared.probe_seconds
         self._softmaxes: list[_Softmax] = []
+        self._early: list[Tensor] = []
 
     def interval_begins(self, stepped: Optimizer | None, follows: bool) -> None:
         self._batch = None
+        self._early.clear()
         self._softmaxes.clear()
+
+    def root_called(self, module: nn.Module) -> None:
+        self._early.clear()
 
     def model_ran(self, run: ModelRun) -> None:
         if self._batch is not None or not run.training or self.shared.turn < _TURNS[0] or self._left_s <= 0:
@@ -130,11 +136,23 @@ class ProbeCollector(Collector):
         with Unseen():
             args, kwargs = mapped((run.args, dict(run.kwargs)), lambda tensor: tensor.detach().clone())
         self._batch = _Batch(weakref.ref(run.module), name, args, kwargs)
+        self._batch.targets += self._early
 
     def loss_called(self, call: LossCall) -> None:
-        if self._batch is not None and call.training and call.target.numel() <= _TARGET_ELEMENTS:
+        if not call.training or call.target.numel() > _TARGET_ELEMENTS:
+            return
+        # A model that computes its own loss calls it before it returns.
+        targets = self._batch.targets if self._batch is not None else self._early
+        if self._batch is not None or (self._is_due() and len(targets) < _EARLY_TARGETS):
             with Unseen():
-                self._batch.targets.append(call.target.detach().clone())
+                targets.append(call.target.detach().clone())
+
+    def _is_due(self) -> bool:
+        """Whether a model may be about to be probed."""
+        turn, last = self.shared.turn, _TURNS[-1]
+        if self._left_s <= 0 or turn < _TURNS[0]:
+            return False
+        return turn <= last or any(times < len(_TURNS) for times in self._probed.values())
 
     def activation_begins(self, call: ActivationCall) -> None:
         if call.kind == "softmax" and call.module == "" and len(self._softmaxes) < 16:
