@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from tests.support import forks
 
 
 def report_of(program: Path, folder: Path, *arguments: str) -> dict[str, Any]:
     """The JSON report of `program`, run with `arguments` in `folder`; it must end well."""
     report = folder / "report.json"
-    child = subprocess.run(
-        [sys.executable, "-m", "diagnose", "run", "--no-tensorboard", "--json", report, program, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    child = forks.diagnose(["run", "--no-tensorboard", "--json", str(report), str(program), *arguments], folder)
     assert child.returncode == 0, child.stderr
     loaded: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     assert loaded["run"]["failed"] == {}, "a collector failed"
