@@ -38,4 +38,51 @@ the forward with the same seed differ. The check says so rather than call it rig
 - Draw random numbers from torch, Python or NumPy, whose states the check can put back, or from a `torch.Generator` that
   is an attribute of the module.
 """,
+    "frozen-tensor-changed": """\
+A parameter or buffer that is to be frozen is not what it was before the training.
+
+## What it means
+`assert_frozen` copied it before the training and compared it afterwards, bit for bit. A parameter moves if an optimizer
+holds it: by its gradient, or, where there is none, by weight decay and momentum. The running statistics of a batch
+normalisation move in the forward, in training mode, whatever requires a gradient.
+
+## What to do
+- Set `requires_grad_(False)` before the optimizer is built, and build it from those that require a gradient.
+- Call `eval()` on the frozen part after every `model.train()`, or override its `train()`.
+- If only the running statistics may move, say so: `assert_frozen(..., buffers=False)`.
+""",
+    "no-optimizer-step": """\
+A training made no step of a `torch.optim.Optimizer`.
+
+## What it means
+An assertion ran a training and watched it, and no optimizer stepped: there is nothing that could be asserted of it. A
+test that passes all the same would say nothing.
+
+## What to do
+Look for the missing `optimizer.step()`. The assertions take a function that runs the whole loop, a function that makes
+one whole step, a generator that steps whenever it is advanced, or a module with a batch. Optimizers that are not
+subclasses of `torch.optim.Optimizer`, and training in other processes, are not seen.
+""",
+    "nothing-to-assert": """\
+An assertion has seen nothing of what it is about.
+
+## What it means
+No ReLU in a training whose units are to be alive, no weight that an optimizer holds, too few examples to call a
+unit dead (64 are needed: a healthy unit may be silent for a few). An assertion that has looked at nothing must not pass.
+
+## What to do
+Give more examples per batch, or more steps; name the model with `model=`. If there is nothing of the kind in the model,
+take the assertion away.
+""",
+    "wrong-output": """\
+What a model returns has another shape, another type or other values than its test says.
+
+## What it means
+`assert_output_shape_and_finite` ran the model on a batch and compared. A dimension that is swapped, squeezed or
+broadcast often raises no error anywhere: the loss is computed over the wrong pairs, and training merely gets worse.
+
+## What to do
+Print the shapes from the last layer backwards until they are right. For values out of range, look at the last layer:
+softmax or sigmoid for shares, none for logits and for regression.
+""",
 }

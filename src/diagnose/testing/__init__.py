@@ -1,5 +1,66 @@
-"""Builders and conformance cases, for our tests and for authors of plugins."""
+"""Assertions about training code, builders of histories, and strategies for property tests.
 
-from diagnose.testing.histories import Layer, Parameter, history_of, sampled_steps
+    from diagnose.testing import assert_trains
 
-__all__ = ["Layer", "Parameter", "history_of", "sampled_steps"]
+The assertions are plain functions: they need no pytest, and none of the fixtures that our pytest plugin makes of them.
+Names are loaded when they are first used, so that the plugin costs nothing where it is not used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from diagnose.testing.assertions import (
+        assert_all_parameters_update,
+        assert_frozen,
+        assert_gradients_correct,
+        assert_no_dead_units,
+        assert_no_saturation,
+        assert_output_shape_and_finite,
+        assert_trains,
+        assert_update_ratio_between,
+    )
+    from diagnose.testing.histories import Layer, Parameter, history_of, sampled_steps
+
+ASSERTIONS: Final[tuple[str, ...]] = (
+    "assert_all_parameters_update",
+    "assert_frozen",
+    "assert_gradients_correct",
+    "assert_no_dead_units",
+    "assert_no_saturation",
+    "assert_output_shape_and_finite",
+    "assert_trains",
+    "assert_update_ratio_between",
+)
+"""Each is also a pytest fixture of the same name."""
+
+__all__ = [
+    "Layer",
+    "Parameter",
+    "assert_all_parameters_update",
+    "assert_frozen",
+    "assert_gradients_correct",
+    "assert_no_dead_units",
+    "assert_no_saturation",
+    "assert_output_shape_and_finite",
+    "assert_trains",
+    "assert_update_ratio_between",
+    "history_of",
+    "sampled_steps",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    home = "assertions" if name in ASSERTIONS else "histories"
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
