@@ -67,8 +67,8 @@ subclasses of `torch.optim.Optimizer`, and training in other processes, are not 
 An assertion has seen nothing of what it is about.
 
 ## What it means
-No ReLU in a training whose units are to be alive, no weight that an optimizer holds, too few examples to call a
-unit dead (64 are needed: a healthy unit may be silent for a few). An assertion that has looked at nothing must not pass.
+No ReLU in a training whose units are to be alive, no weight that an optimizer holds, too few examples to call a unit
+dead (64 are needed: a healthy one may be silent for a few). An assertion that has looked at nothing must not pass.
 
 ## What to do
 Give more examples per batch, or more steps; name the model with `model=`. If there is nothing of the kind in the model,
