@@ -104,3 +104,11 @@ def test_what_is_no_loss_is_told(loss_fn: object, told: str) -> None:
 def test_a_model_that_raises_is_named() -> None:
     with Rehearsal(nn.Linear(4, 2), torch.randn(3, 5)) as rehearsal, pytest.raises(CheckError, match="Linear raised"):
         rehearsal.output()
+
+
+def test_restart_leaves_modes_alone() -> None:
+    with Rehearsal(net(), torch.randn(16, 5)) as rehearsal:
+        rehearsal.model.eval()
+        rehearsal.output()
+        rehearsal.restart()
+        assert not any(module.training for module in rehearsal.model.modules())
