@@ -3,5 +3,6 @@
 from diagnose.checks._batch_independence import batch_independence
 from diagnose.checks._causality import causality
 from diagnose.checks._result import CheckResult, Status
+from diagnose.checks._save_load import save_load
 
-__all__ = ["CheckResult", "Status", "batch_independence", "causality"]
+__all__ = ["CheckResult", "Status", "batch_independence", "causality", "save_load"]

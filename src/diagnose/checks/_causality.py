@@ -262,12 +262,12 @@ def _other_values(sequence: Tensor) -> Tensor:
     if len(values) < 2:
         return (sequence - 1).abs() if int(values[0]) else sequence + 1
     rank = torch.searchsorted(values, sequence)
-    return values[(rank + 1 + torch.randint_like(rank, len(values) - 1)) % len(values)]
+    other: Tensor = values[(rank + 1 + torch.randint_like(rank, len(values) - 1)) % len(values)]
+    return other
 
 
 def _by_place(change: Tensor, along: int) -> Tensor:
-    by_place: Tensor = change.movedim(along, 0).flatten(1).any(1) if change.dim() > 1 else change
-    return by_place
+    return change.movedim(along, 0).reshape(change.shape[along], -1).any(1)
 
 
 def _places(length: int, cuts: int | Sequence[int]) -> list[int]:
