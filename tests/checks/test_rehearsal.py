@@ -120,3 +120,11 @@ def test_training_a_copy_of_any_module_leaves_it_as_it_was(case: Case) -> None:
     assert all(torch.equal(value, before[name]) for name, value in case.module.state_dict().items())
     assert all(parameter.grad is None for parameter in case.module.parameters())
     assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_restart_leaves_modes_alone() -> None:
+    with Rehearsal(net(), torch.randn(16, 5)) as rehearsal:
+        rehearsal.model.eval()
+        rehearsal.output()
+        rehearsal.restart()
+        assert not any(module.training for module in rehearsal.model.modules())

@@ -97,8 +97,11 @@ class Rehearsal:
         self._state.__exit__(kind, error, traceback)
 
     def restart(self) -> None:
-        """Puts random states and buffers back to what they were at the start. Parameters stay as they are."""
+        """Puts random states and buffers back to what they were at the start. Parameters and modes stay as they are."""
+        modes = [(module, module.training) for module in self.model.modules()]
         self._state.restore()
+        for module, training in modes:
+            module.training = training
 
     def output(self, batch: Batch | None = None, *, model: nn.Module | None = None) -> Any:
         """What the model returns for a batch.
