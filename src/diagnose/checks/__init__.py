@@ -2,7 +2,23 @@
 
 from diagnose.checks._batch_independence import batch_independence
 from diagnose.checks._causality import causality
+from diagnose.checks._determinism import determinism
+from diagnose.checks._fit_tiny import fit_tiny
+from diagnose.checks._gradient_flow import gradient_flow
+from diagnose.checks._input_sensitivity import input_sensitivity
+from diagnose.checks._loss_at_init import loss_at_init
 from diagnose.checks._result import CheckResult, Status
 from diagnose.checks._save_load import save_load
 
-__all__ = ["CheckResult", "Status", "batch_independence", "causality", "save_load"]
+__all__ = [
+    "CheckResult",
+    "Status",
+    "batch_independence",
+    "causality",
+    "determinism",
+    "fit_tiny",
+    "gradient_flow",
+    "input_sensitivity",
+    "loss_at_init",
+    "save_load",
+]
