@@ -25,8 +25,11 @@ from typing import Any, Final, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from diagnose import checks
+from diagnose.checks import CheckResult, Status
 from diagnose.checks._rehearsal import Inputs, LossFn
 from diagnose.errors import CheckError
+from diagnose.findings import Finding, Severity
 from diagnose.gradcheck import GradientReport, check_gradients
 from diagnose.testing._outputs import Shape, named_outputs, output_faults, output_of
 from diagnose.testing._training import OptimizerFactory, Train, Trained, no_step, nothing_seen, trained
@@ -336,6 +339,133 @@ def assert_gradients_correct(
     return concluded("assert_gradients_correct", look)
 
 
+def assert_fits_tiny(
+    model: nn.Module, inputs: Inputs, targets: Any = None, *, loss_fn: LossFn | None = None, **options: Any
+) -> CheckResult:
+    """The result of `diagnose.checks.fit_tiny`, if a copy can learn one example by heart, and then a few.
+
+    Args:
+        options: those of `fit_tiny`: optimizer, examples, steps, tolerance, seconds, seed.
+
+    Raises:
+        CheckFailedError: it cannot, or the check does not apply.
+        CheckError: the model or the loss raises.
+    """
+    __tracebackhide__ = True
+    look = _checked(checks.fit_tiny, model, inputs, targets, loss_fn=loss_fn, **options)
+    return concluded("assert_fits_tiny", look)
+
+
+def assert_loss_at_init(
+    model: nn.Module, inputs: Inputs, targets: Any = None, *, loss_fn: LossFn | None = None, **options: Any
+) -> CheckResult:
+    """The result of `diagnose.checks.loss_at_init`, if the first loss is that of a model that knows nothing.
+
+    Args:
+        options: those of `loss_at_init`: limit, limit_of_squares, seed.
+
+    Raises:
+        CheckFailedError: it is far above, or the check does not apply.
+        CheckError: the model or the loss raises.
+    """
+    __tracebackhide__ = True
+    look = _checked(checks.loss_at_init, model, inputs, targets, loss_fn=loss_fn, **options)
+    return concluded("assert_loss_at_init", look)
+
+
+def assert_gradients_flow(
+    model: nn.Module, inputs: Inputs, targets: Any = None, *, loss_fn: LossFn | None = None, **options: Any
+) -> CheckResult:
+    """The result of `diagnose.checks.gradient_flow`, if each parameter gets a gradient, neither lost nor blown up.
+
+    Args:
+        options: those of `gradient_flow`: steps, weakest, strongest, seed.
+
+    Raises:
+        CheckFailedError: one gets none, or the check does not apply.
+        CheckError: the model or the loss raises.
+    """
+    __tracebackhide__ = True
+    look = _checked(checks.gradient_flow, model, inputs, targets, loss_fn=loss_fn, **options)
+    return concluded("assert_gradients_flow", look)
+
+
+def assert_inputs_matter(model: nn.Module, inputs: Inputs, **options: Any) -> CheckResult:
+    """The result of `diagnose.checks.input_sensitivity`, if outputs differ, and depend on every input.
+
+    Args:
+        options: those of `input_sensitivity`: alike, seed.
+
+    Raises:
+        CheckFailedError: outputs are constant or an input is ignored, or the check does not apply.
+        CheckError: the model raises.
+    """
+    __tracebackhide__ = True
+    return concluded("assert_inputs_matter", _checked(checks.input_sensitivity, model, inputs, **options))
+
+
+def assert_batch_independent(model: nn.Module, inputs: Inputs, **options: Any) -> CheckResult:
+    """The result of `diagnose.checks.batch_independence`, if no example changes the outputs of another.
+
+    Args:
+        options: those of `batch_independence`: batch_dim, examples, share, seed.
+
+    Raises:
+        CheckFailedError: one does, or the check does not apply.
+        CheckError: the model raises.
+    """
+    __tracebackhide__ = True
+    return concluded("assert_batch_independent", _checked(checks.batch_independence, model, inputs, **options))
+
+
+def assert_causal(model: nn.Module, inputs: Inputs, **options: Any) -> CheckResult:
+    """The result of `diagnose.checks.causality`, if no output of a sequence depends on what comes after it.
+
+    Args:
+        options: those of `causality`: time_dim, cuts, required, seed.
+
+    Raises:
+        CheckFailedError: one does, or the check does not apply.
+        CheckError: the model raises.
+    """
+    __tracebackhide__ = True
+    return concluded("assert_causal", _checked(checks.causality, model, inputs, **options))
+
+
+def assert_save_load_roundtrip(
+    model: nn.Module, inputs: Inputs, targets: Any = None, *, loss_fn: LossFn | None = None, **options: Any
+) -> CheckResult:
+    """The result of `diagnose.checks.save_load`, if a reloaded model has the same outputs and the same next step.
+
+    Args:
+        options: those of `save_load`: optimizer, make_model, steps, seed.
+
+    Raises:
+        CheckFailedError: it has not, or the check does not apply.
+        CheckError: the model or the loss raises.
+    """
+    __tracebackhide__ = True
+    look = _checked(checks.save_load, model, inputs, targets, loss_fn=loss_fn, **options)
+    return concluded("assert_save_load_roundtrip", look)
+
+
+def assert_deterministic(
+    model: nn.Module, inputs: Inputs, targets: Any = None, *, loss_fn: LossFn | None = None, **options: Any
+) -> CheckResult:
+    """The result of `diagnose.checks.determinism`, if two runs with the same seed are the same, bit for bit.
+
+    Args:
+        options: those of `determinism`: optimizer, steps, rounding, seed.
+
+    Raises:
+        CheckFailedError: they differ, or the check does not apply.
+        CheckError: the model or the loss raises.
+    """
+    __tracebackhide__ = True
+    look = _checked(checks.determinism, model, inputs, targets, loss_fn=loss_fn, **options)
+    return concluded("assert_deterministic", look)
+
+
 def assert_output_shape_and_finite(
     model: Callable[..., Any],
     inputs: Inputs,
@@ -391,6 +521,28 @@ def _trained_on(
     return trained(
         train, inputs, targets, steps=steps, model=model, loss_fn=loss_fn, optimizer=optimizer, seed=seed
     )  # fmt: skip
+
+
+def _checked(check: Callable[..., CheckResult], *args: Any, **options: Any) -> Callable[[], Verdict[CheckResult]]:
+    """What looks at the result of a check. One that does not apply is a failure: nothing was asserted."""
+
+    def look() -> Verdict[CheckResult]:
+        result = check(*args, **options)
+        findings = result.findings
+        if result.status is Status.NOT_APPLICABLE:
+            findings = (
+                Finding(
+                    "nothing-to-assert",
+                    Severity.ERROR,
+                    f"{result.name} does not apply: {result.reason}",
+                    evidence=result.evidence,
+                    cause="The check has nothing to look at in this model or batch.",
+                    remedy="Take the assertion away, or give it a batch in which there is something to see.",
+                ),
+            )
+        return Verdict(result, result.summary, findings, result.status is not Status.PASSED)
+
+    return look
 
 
 def _one_of(name: str, value: str, words: Sequence[str]) -> None:
