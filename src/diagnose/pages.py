@@ -144,4 +144,59 @@ Compare `step` with the formula, term by term: where weight decay is added, whet
 1, whether epsilon stands inside of the root. A class that changes the rule on purpose is better not derived from
 the optimizer whose rule it leaves.
 """,
+    "outputs-differ": """\
+Two ways to compute the same output give different ones.
+
+## What it means
+An assertion ran a model and what it is to agree with: a reference, itself under autocast or compiled, or itself for
+inputs whose change must not matter (more padding, another order, another memory layout). The outputs differ by more
+than the tolerances, which by default are those of `torch.testing.assert_close` for their type. The finding names the
+largest difference and its place.
+
+## What to do
+Compare layer by layer to find the first one that differs. If only the last digits do, sums are computed in another
+order: say how much may differ with `rtol` and `atol`. If padding matters, look at masks, at means over positions, and
+at batch normalisation.
+""",
+    "graph-break": """\
+A compiled model falls apart into several graphs, or is compiled again and again.
+
+## What it means
+`assert_compiles` counted the graphs that `torch.compile` made. Where the graph breaks, Python takes over, and what
+stands before and after cannot be fused. What is compiled again for each new size pays for the compiler each time.
+
+## What to do
+`TORCH_LOGS=graph_breaks,recompiles` names the lines and the guards. Take prints, `.item()`, `.numpy()` and branches
+on the values of tensors out of the forward; mark sizes as dynamic with `torch._dynamo.mark_dynamic`.
+""",
+    "accumulation-differs": """\
+Gradients of a batch are not those of its parts, added up.
+
+## What it means
+`assert_accumulation_equivalent` computed the gradient of a batch, and of equal parts of it whose losses were divided
+by their number. With gradient accumulation the model is trained on the latter: it is another training than with the
+larger batch that it stands for.
+
+## What to do
+Divide by the count of the whole batch (the tokens of all parts that are not padding), not by that of each part, and
+do not sum losses over examples. Batch normalisation always differs: its statistics are those of a part.
+""",
+    "expectation-not-met": """\
+A trained model does not do what its test expects of it.
+
+## What it means
+`assert_directional` changed the inputs in a way that has to move the score, and it did not move, or moved the other
+way; or `assert_accuracy_at_least` asked for examples that the model has to know, and it does not.
+
+## What to do
+Look at the examples that the finding names, and at training examples like them. Check that inputs are prepared as
+they are in training.
+""",
+    "wrong-device": """\
+Parameters or buffers of a model are not on the device on which they are to be.
+
+## What to do
+Call `model.to(device)` before the optimizer is built, and keep tensors in buffers (`register_buffer`) rather than in
+plain attributes, which `to` does not move.
+""",
 }

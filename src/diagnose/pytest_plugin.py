@@ -68,9 +68,9 @@ def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
 
 def _fixture(name: str) -> Callable[..., Any]:
     def assertion() -> Callable[..., Any]:
-        from diagnose.testing import assertions
+        from diagnose import testing
 
-        function: Callable[..., Any] = getattr(assertions, name)
+        function: Callable[..., Any] = getattr(testing, name)
         return function
 
     assertion.__doc__ = f"The function `diagnose.testing.{name}`."

@@ -39,9 +39,10 @@ def test_all({names}):
 
 
 def test_the_list_of_assertions_is_complete() -> None:
-    from diagnose.testing import assertions
+    from diagnose.testing import agreement, assertions
 
-    assert set(testing.ASSERTIONS) == {name for name in vars(assertions) if name.startswith("assert_")}
+    everything = {*vars(assertions), *vars(agreement)}
+    assert set(testing.ASSERTIONS) == {name for name in everything if name.startswith("assert_")}
     assert set(testing.ASSERTIONS) < set(testing.__all__)
     for name in testing.__all__:
         assert getattr(testing, name).__name__ == name

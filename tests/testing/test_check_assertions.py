@@ -61,7 +61,7 @@ class Attention(nn.Module):
 
 
 CASES: list[tuple[str, str, str, dict[str, Any]]] = [
-    ("assert_fits_tiny", "constant", "tiny-batch-not-fitted", {"steps": 100, "seconds": 5.0}),
+    ("assert_fits_tiny", "detached", "parameter-not-updated", {"steps": 100, "seconds": 5.0}),
     ("assert_loss_at_init", "loud", "loss-at-init", {}),
     ("assert_gradients_flow", "detached", "parameter-not-updated", {}),
     ("assert_deterministic", "unseeded", "not-reproducible", {}),

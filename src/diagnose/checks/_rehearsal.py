@@ -111,7 +111,7 @@ class Rehearsal:
         """
         batch = batch or self.batch
         try:
-            return (model or self.model)(*batch.args, **batch.kwargs)
+            return (self.model if model is None else model)(*batch.args, **batch.kwargs)
         except Exception as error:
             raise CheckError(f"{self._name} raised {type(error).__name__}: {error}") from error
 

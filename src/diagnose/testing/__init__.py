@@ -11,6 +11,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from diagnose.testing.agreement import (
+        assert_accumulation_equivalent,
+        assert_accuracy_at_least,
+        assert_autocast_agrees,
+        assert_compiles,
+        assert_directional,
+        assert_equivariant,
+        assert_invariant,
+        assert_models_agree,
+        assert_on_device,
+        assert_optimizer_covers,
+    )
     from diagnose.testing.assertions import (
         assert_all_parameters_update,
         assert_batch_independent,
@@ -32,18 +44,28 @@ if TYPE_CHECKING:
     from diagnose.testing.histories import Layer, Parameter, history_of, sampled_steps
 
 ASSERTIONS: Final[tuple[str, ...]] = (
+    "assert_accumulation_equivalent",
+    "assert_accuracy_at_least",
     "assert_all_parameters_update",
+    "assert_autocast_agrees",
     "assert_batch_independent",
     "assert_causal",
+    "assert_compiles",
     "assert_deterministic",
+    "assert_directional",
+    "assert_equivariant",
     "assert_fits_tiny",
     "assert_frozen",
     "assert_gradients_correct",
     "assert_gradients_flow",
     "assert_inputs_matter",
+    "assert_invariant",
     "assert_loss_at_init",
+    "assert_models_agree",
     "assert_no_dead_units",
     "assert_no_saturation",
+    "assert_on_device",
+    "assert_optimizer_covers",
     "assert_output_shape_and_finite",
     "assert_save_load_roundtrip",
     "assert_trains",
@@ -54,18 +76,28 @@ ASSERTIONS: Final[tuple[str, ...]] = (
 __all__ = [
     "Layer",
     "Parameter",
+    "assert_accumulation_equivalent",
+    "assert_accuracy_at_least",
     "assert_all_parameters_update",
+    "assert_autocast_agrees",
     "assert_batch_independent",
     "assert_causal",
+    "assert_compiles",
     "assert_deterministic",
+    "assert_directional",
+    "assert_equivariant",
     "assert_fits_tiny",
     "assert_frozen",
     "assert_gradients_correct",
     "assert_gradients_flow",
     "assert_inputs_matter",
+    "assert_invariant",
     "assert_loss_at_init",
+    "assert_models_agree",
     "assert_no_dead_units",
     "assert_no_saturation",
+    "assert_on_device",
+    "assert_optimizer_covers",
     "assert_output_shape_and_finite",
     "assert_save_load_roundtrip",
     "assert_trains",
@@ -80,8 +112,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    home = "assertions" if name in ASSERTIONS else "histories"
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    homes = ("assertions", "agreement") if name in ASSERTIONS else ("histories",)
+    modules = [importlib.import_module(f"{__name__}.{home}") for home in homes]
+    value = next(getattr(module, name) for module in modules if hasattr(module, name))
     globals()[name] = value
     return value
 
