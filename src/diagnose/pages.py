@@ -38,4 +38,26 @@ the forward with the same seed differ. The check says so rather than call it rig
 - Draw random numbers from torch, Python or NumPy, whose states the check can put back, or from a `torch.Generator` that
   is an attribute of the module.
 """,
+    "below-baseline": """\
+A model is no better than a much simpler one.
+
+## What it means
+The check `baseline` evaluated the trained model on test data, beside the best constant, a linear model and the default
+baseline (`diagnose.default_baseline`), all fitted to the same training data. They are compared on the same examples,
+with 95 % confidence intervals of the paired differences, by two measures (such as the error rate, and the error rate
+with all classes weighted alike); a model is called worse only if it is so significantly, and by a tenth, by both.
+
+Worse than a constant is an `error`, no better than a constant or worse than the other two a `warning`. If there are too
+few examples to tell the model from a constant, that is an `info`.
+
+## What to do
+- Evaluate the model on its training data. If it fails there too, training does not work: `fit_tiny`, `descent` and a
+  watched run tell why. If it does not, look for differences between training and test data: scaling, order of features,
+  preprocessing, evaluation mode, weights that were not loaded.
+- Begin with the default baseline, and change one thing at a time.
+- Give `predict` if the model's output is not logits or values.
+
+## Source
+Goodfellow, Bengio & Courville, "Deep Learning", section 11.2; Karpathy, "A Recipe for Training Neural Networks", 2019.
+""",
 }

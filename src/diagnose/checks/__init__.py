@@ -1,8 +1,9 @@
 """Active experiments on a model, a batch and a loss (Goodfellow, Bengio & Courville, section 11.5), all on copies."""
 
+from diagnose.checks._baseline import baseline
 from diagnose.checks._batch_independence import batch_independence
 from diagnose.checks._causality import causality
 from diagnose.checks._result import CheckResult, Status
 from diagnose.checks._save_load import save_load
 
-__all__ = ["CheckResult", "Status", "batch_independence", "causality", "save_load"]
+__all__ = ["CheckResult", "Status", "baseline", "batch_independence", "causality", "save_load"]
