@@ -60,4 +60,23 @@ few examples to tell the model from a constant, that is an `info`.
 ## Source
 Goodfellow, Bengio & Courville, "Deep Learning", section 11.2; Karpathy, "A Recipe for Training Neural Networks", 2019.
 """,
+    "invariant-broken": """\
+Something that was declared to hold at every training step does not.
+
+## What it means
+The check `guarantees` trained a copy of the model for some steps and asked each invariant after each of them: those
+that were declared (`invariants={"name": function}`), and that attention weights sum to 1 and are 0 where masked. The
+finding says at which step it was broken first, how often, and by how much.
+
+## What to do
+- Construct what has to hold, so that it holds for every value of the parameters: softplus for positive numbers, softmax
+  for weights, a Cholesky factor for covariances, a parametrisation for orthogonal matrices
+  (`torch.nn.utils.parametrizations`).
+- Or project after each step, and check after the projection.
+- Apply masks before the softmax, by adding -inf.
+- A monotone objective (EM, an exact line search) that turns points to an error in one of its two halves.
+
+## Source
+Goodfellow, Bengio & Courville, "Deep Learning", section 11.5, "Debugging Strategies".
+""",
 }

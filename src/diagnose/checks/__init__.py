@@ -3,7 +3,17 @@
 from diagnose.checks._baseline import baseline
 from diagnose.checks._batch_independence import batch_independence
 from diagnose.checks._causality import causality
+from diagnose.checks._guarantees import Moment, guarantees
 from diagnose.checks._result import CheckResult, Status
 from diagnose.checks._save_load import save_load
 
-__all__ = ["CheckResult", "Status", "baseline", "batch_independence", "causality", "save_load"]
+__all__ = [
+    "CheckResult",
+    "Moment",
+    "Status",
+    "baseline",
+    "batch_independence",
+    "causality",
+    "guarantees",
+    "save_load",
+]
