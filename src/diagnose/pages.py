@@ -199,4 +199,45 @@ Parameters or buffers of a model are not on the device on which they are to be.
 Call `model.to(device)` before the optimizer is built, and keep tensors in buffers (`register_buffer`) rather than in
 plain attributes, which `to` does not move.
 """,
+    "below-baseline": """\
+A model is no better than a much simpler one.
+
+## What it means
+The check `baseline` evaluated the trained model on test data, beside the best constant, a linear model and the default
+baseline (`diagnose.default_baseline`), all fitted to the same training data. They are compared on the same examples,
+with 95 % confidence intervals of the paired differences, by two measures (such as the error rate, and the error rate
+with all classes weighted alike); a model is called worse only if it is so significantly, and by a tenth, by both.
+
+Worse than a constant is an `error`, no better than a constant or worse than the other two a `warning`. If there are too
+few examples to tell the model from a constant, that is an `info`.
+
+## What to do
+- Evaluate the model on its training data. If it fails there too, training does not work: `fit_tiny`, `descent` and a
+  watched run tell why. If it does not, look for differences between training and test data: scaling, order of features,
+  preprocessing, evaluation mode, weights that were not loaded.
+- Begin with the default baseline, and change one thing at a time.
+- Give `predict` if the model's output is not logits or values.
+
+## Source
+Goodfellow, Bengio & Courville, "Deep Learning", section 11.2; Karpathy, "A Recipe for Training Neural Networks", 2019.
+""",
+    "invariant-broken": """\
+Something that was declared to hold at every training step does not.
+
+## What it means
+The check `guarantees` trained a copy of the model for some steps and asked each invariant after each of them: those
+that were declared (`invariants={"name": function}`), and that attention weights sum to 1 and are 0 where masked. The
+finding says at which step it was broken first, how often, and by how much.
+
+## What to do
+- Construct what has to hold, so that it holds for every value of the parameters: softplus for positive numbers, softmax
+  for weights, a Cholesky factor for covariances, a parametrisation for orthogonal matrices
+  (`torch.nn.utils.parametrizations`).
+- Or project after each step, and check after the projection.
+- Apply masks before the softmax, by adding -inf.
+- A monotone objective (EM, an exact line search) that turns points to an error in one of its two halves.
+
+## Source
+Goodfellow, Bengio & Courville, "Deep Learning", section 11.5, "Debugging Strategies".
+""",
 }

@@ -70,12 +70,13 @@ def examples_in(data: Any, *, limit: int = 20_000, batch_size: int = 256) -> Exa
     if not isinstance(data, Iterable):
         raise CheckError(f"A {type(data).__name__} is no data: give (inputs, targets), a Dataset or a DataLoader.")
     batches, count = [], 0
-    for batch in islice(data, limit):
-        inputs, targets = _pair(batch)
-        batches.append((inputs, _tensor(targets)))
-        count += len(batches[-1][1])
-        if count >= limit:
-            break
+    with torch.random.fork_rng(devices=[]):  # a loader draws a number whenever it begins
+        for batch in islice(data, limit):
+            inputs, targets = _pair(batch)
+            batches.append((inputs, _tensor(targets)))
+            count += len(batches[-1][1])
+            if count >= limit:
+                break
     if not count:
         raise CheckError("There are no examples in the data.")
     return Examples(tuple(batches))

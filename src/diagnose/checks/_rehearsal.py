@@ -159,6 +159,12 @@ def first_tensor(output: Any) -> Tensor | None:
     return next((tensor for tensor in tensors_in(output) if tensor.is_floating_point() and tensor.dim()), None)
 
 
+def as_batch(inputs: Inputs, targets: Any = None) -> Batch:
+    """A batch of what a model is given, as `Rehearsal` takes it."""
+    args, kwargs = _arguments(inputs)
+    return Batch(args, kwargs, targets)
+
+
 def _arguments(inputs: Inputs) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     if isinstance(inputs, Mapping):
         return (), dict(inputs)
