@@ -3,27 +3,32 @@
 from diagnose.checks._baseline import baseline
 from diagnose.checks._batch_independence import batch_independence
 from diagnose.checks._causality import causality
+from diagnose.checks._descent import descent
 from diagnose.checks._determinism import determinism
 from diagnose.checks._fit_tiny import fit_tiny
 from diagnose.checks._gradient_flow import gradient_flow
 from diagnose.checks._guarantees import Moment, guarantees
 from diagnose.checks._input_sensitivity import input_sensitivity
 from diagnose.checks._loss_at_init import loss_at_init
+from diagnose.checks._lr_range import LrRangeResult, lr_range_test
 from diagnose.checks._result import CheckResult, Status
 from diagnose.checks._save_load import save_load
 
 __all__ = [
     "CheckResult",
+    "LrRangeResult",
     "Moment",
     "Status",
     "baseline",
     "batch_independence",
     "causality",
+    "descent",
     "determinism",
     "fit_tiny",
     "gradient_flow",
     "guarantees",
     "input_sensitivity",
     "loss_at_init",
+    "lr_range_test",
     "save_load",
 ]

@@ -54,7 +54,7 @@ def unreached(model: nn.Module, names: list[str], called: Called) -> list[Findin
                 Severity.ERROR if len(cut) * 2 > sum(p.requires_grad for p in model.parameters()) else Severity.WARNING,
                 f"{listed(cut)} took part in the forward and got no gradient",
                 cut,
-                cause="What it computes is cut off (`.detach()`, `no_grad()`, `.data`, NumPy) or the loss does not use it.",
+                cause="What it computes is cut off (`.detach()`, `no_grad()`, `.data`), or the loss does not use it.",
                 remedy="Follow its output to the loss; set requires_grad=False if it is not to be trained.",
             )
         )
