@@ -12,11 +12,21 @@ from torch import Tensor, nn
 from diagnose import testing
 from diagnose.checks import CheckResult
 from diagnose.errors import CheckFailedError
-from diagnose.testing import assert_batch_independent, assert_causal
+from diagnose.testing import assert_batch_independent, assert_beats_baseline, assert_causal
 
 X = torch.randn(16, 6, generator=torch.Generator().manual_seed(0))
 Y = (X.sum(1) > 0).long()
 SEQUENCE = torch.randn(4, 7, 6, generator=torch.Generator().manual_seed(1))
+
+
+class Flipped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Tensor:  # type: ignore[override]
+        return -upstream
 
 
 class Net(nn.Module):
@@ -34,6 +44,10 @@ class Net(nn.Module):
         h = self.first(x).relu()
         if self.fault == "detached":
             h = h.detach()
+        if self.fault == "flipped":
+            h = Flipped.apply(h)
+        if self.fault == "nan":
+            h = (h - 1).log()
         if self.fault == "mixes":
             h = h - h.mean(0)
         if self.fault == "constant":
@@ -64,6 +78,8 @@ CASES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("assert_fits_tiny", "detached", "parameter-not-updated", {"steps": 100, "seconds": 5.0}),
     ("assert_loss_at_init", "loud", "loss-at-init", {}),
     ("assert_gradients_flow", "detached", "parameter-not-updated", {}),
+    ("assert_descends", "flipped", "wrong-gradient", {}),
+    ("assert_guarantees", "nan", "nan-or-inf", {}),
     ("assert_deterministic", "unseeded", "not-reproducible", {}),
     ("assert_save_load_roundtrip", "unsaved", "save-load-mismatch", {}),
 ]
@@ -99,6 +115,23 @@ def test_causality() -> None:
     assert assert_causal(Attention(causal=True), SEQUENCE).ok
     with pytest.raises(CheckFailedError, match="target-leakage"):
         assert_causal(Attention(causal=False), SEQUENCE)
+
+
+def test_baselines() -> None:
+    unseen = torch.randn(200, 6, generator=torch.Generator().manual_seed(2))
+    train, test = (X, Y), (unseen, (unseen.sum(1) > 0).long())
+
+    class Knows(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack((-x.sum(1), x.sum(1)), 1)
+
+    class Wrong(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack((x.sum(1), -x.sum(1)), 1)
+
+    assert assert_beats_baseline(Knows(), train, test, default=False).ok
+    with pytest.raises(CheckFailedError, match="below-baseline"):
+        assert_beats_baseline(Wrong(), train, test, default=False)
 
 
 def test_a_check_that_does_not_apply_asserts_nothing_and_fails() -> None:

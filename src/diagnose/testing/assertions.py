@@ -466,6 +466,57 @@ def assert_deterministic(
     return concluded("assert_deterministic", look)
 
 
+def assert_descends(
+    model: nn.Module, inputs: Inputs, targets: Any = None, *, loss_fn: LossFn | None = None, **options: Any
+) -> CheckResult:
+    """The result of `diagnose.checks.descent`, if the loss falls along the gradient, and the optimizer keeps its rule.
+
+    Args:
+        options: those of `descent`: optimizer, tolerance, steps, step_tolerance, seed.
+
+    Raises:
+        CheckFailedError: it does not, or the check does not apply.
+        CheckError: the model or the loss raises.
+    """
+    __tracebackhide__ = True
+    look = _checked(checks.descent, model, inputs, targets, loss_fn=loss_fn, **options)
+    return concluded("assert_descends", look)
+
+
+def assert_guarantees(
+    model: nn.Module, inputs: Inputs, targets: Any = None, *, loss_fn: LossFn | None = None, **options: Any
+) -> CheckResult:
+    """The result of `diagnose.checks.guarantees`, if invariants hold at each of some training steps.
+
+    Args:
+        options: those of `guarantees`: invariants, steps, optimizer, automatic, seed.
+
+    Raises:
+        CheckFailedError: one is broken, or the check does not apply.
+        CheckError: the model or the loss raises.
+    """
+    __tracebackhide__ = True
+    look = _checked(checks.guarantees, model, inputs, targets, loss_fn=loss_fn, **options)
+    return concluded("assert_guarantees", look)
+
+
+def assert_beats_baseline(model: nn.Module, train: Any, test: Any, **options: Any) -> CheckResult:
+    """The result of `diagnose.checks.baseline`, if a trained model beats a constant and a linear model.
+
+    It also has to reach what the default baseline reaches, unless `default=False`.
+
+    Args:
+        train, test: (inputs, targets), a data set or a loader; `test` was not seen in training.
+        options: those of `baseline`: task, predict, default, margin, confidence, seconds, seed.
+
+    Raises:
+        CheckFailedError: it does not, or the check does not apply.
+        CheckError: the model raises, or its outputs do not fit the targets.
+    """
+    __tracebackhide__ = True
+    return concluded("assert_beats_baseline", _checked(checks.baseline, model, train, test, **options))
+
+
 def assert_output_shape_and_finite(
     model: Callable[..., Any],
     inputs: Inputs,
