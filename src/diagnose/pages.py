@@ -240,4 +240,16 @@ finding says at which step it was broken first, how often, and by how much.
 ## Source
 Goodfellow, Bengio & Courville, "Deep Learning", section 11.5, "Debugging Strategies".
 """,
+    "host-sync": """\
+A step makes the CPU wait for the GPU.
+
+## What it means
+`assert_no_host_sync` ran the step with `torch.cuda.set_sync_debug_mode("error")`, which raises where a value is read
+from the device. While the CPU waits it queues no work, and the device runs dry.
+
+## What to do
+Keep losses and metrics on the device and read them every hundred steps; use `torch.where` instead of branches on
+tensors, `non_blocking=True` with pinned memory for copies, and `torch.nn.utils.clip_grad_norm_` without looking at
+what it returns.
+""",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,8 +20,10 @@ from diagnose.testing import (
     assert_equivariant,
     assert_invariant,
     assert_models_agree,
+    assert_no_host_sync,
     assert_on_device,
     assert_optimizer_covers,
+    assert_resumes,
 )
 from diagnose.testing.strategies import Case, modules
 
@@ -194,3 +197,47 @@ def test_devices() -> None:
     with pytest.raises(CheckFailedError, match=r"4 of 4 tensors are not on meta: 0\.weight is on cpu"):
         assert_on_device(model, torch.device("meta"))
     assert_on_device(model.to("meta"), "meta")
+
+
+def resumable(*, keep_scheduler: bool = True) -> tuple[Callable[[], Tensor], dict[str, Any]]:
+    model = net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.1)
+
+    def step() -> Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(X), Y)
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        return loss.detach()
+
+    stored = {"model": model, "optimizer": optimizer}
+    return step, {**stored, "scheduler": scheduler} if keep_scheduler else stored
+
+
+def test_resuming() -> None:
+    state = torch.get_rng_state()
+    assert len(assert_resumes(resumable)) == 6
+    assert torch.equal(torch.get_rng_state(), state)
+    with pytest.raises(CheckFailedError, match="save-load-mismatch") as failure:
+        assert_resumes(lambda: resumable(keep_scheduler=False))
+    assert "depends on something that is not stored" in str(failure.value)
+    with pytest.raises(ValueError, match="at=6, steps=6"):
+        assert_resumes(resumable, at=6)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_waits_can_only_be_seen_on_a_device() -> None:
+    with pytest.raises(CheckError, match="needs a CUDA device"):
+        assert_no_host_sync(net(), X)
+
+
+@pytest.mark.gpu
+def test_waits_for_the_device() -> None:
+    model, x = net().cuda(), X.cuda()
+    assert assert_no_host_sync(model, x).shape == (8, 2)
+    with pytest.raises(CheckFailedError, match="host-sync") as failure:
+        assert_no_host_sync(lambda: model(x).sum().item())
+    assert (failure.value.findings[0].where.file or "").endswith("test_agreement.py")
+    assert torch.cuda.get_sync_debug_mode() == 0

@@ -7,7 +7,9 @@ be nested; tensors are compared with the tolerances of `torch.testing.assert_clo
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from diagnose.checks._rehearsal import Batch, Inputs, LossFn, Rehearsal, first_tensor
+from diagnose.collect.callsite import is_ours_or_torchs
 from diagnose.collect.nested import mapped
 from diagnose.errors import CheckError
 from diagnose.findings import Evidence, Finding, Location, Severity
@@ -419,6 +422,109 @@ def assert_optimizer_covers(optimizer: torch.optim.Optimizer, model: nn.Module, 
     return concluded("assert_optimizer_covers", look)
 
 
+def assert_resumes(
+    make: Callable[[], tuple[Callable[[], Any], Mapping[str, Any]]], *, steps: int = 6, at: int = 3, seed: int = 0
+) -> list[float]:
+    """The losses of a training, if one that is interrupted and resumed has the same, bit for bit.
+
+    Args:
+        make: builds a training: returns a function that makes a step and returns its loss, and by name all that is
+            stored for resuming, objects with `state_dict` and `load_state_dict`: model, optimizer, scheduler, scaler,
+            moving averages, loader.
+        steps: of the whole training.
+        at: step after which it is interrupted. Torch's random state is stored too; other generators are not.
+        seed: of the training; the one that is resumed is built with another.
+
+    Raises:
+        CheckFailedError: losses or states differ.
+        ValueError: not 0 < at < steps.
+    """
+    __tracebackhide__ = True
+    if not 0 < at < steps:
+        raise ValueError(f"at={at}, steps={steps}: 0 < at < steps is needed")
+
+    def look() -> Verdict[list[float]]:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            step, states = make()
+            losses = [float(step()) for _ in range(at)]
+            stored = {name: copy.deepcopy(state.state_dict()) for name, state in states.items()}
+            random_state = torch.get_rng_state()
+            losses += [float(step()) for _ in range(at, steps)]
+            torch.manual_seed(seed + 1)
+            step, resumed = make()
+            for name, state in resumed.items():
+                state.load_state_dict(copy.deepcopy(stored[name]))
+            forgotten = [name for name, state in resumed.items() if not _same(state.state_dict(), stored[name])]
+            torch.set_rng_state(random_state)
+            again = [float(step()) for _ in range(at, steps)]
+        wrong = [n for n, (a, b) in enumerate(zip(losses[at:], again, strict=True), start=at + 1) if a != b]
+        moved = [name for name in states if not _same(states[name].state_dict(), resumed[name].state_dict())]
+        summary = f"{len(wrong)} of {steps - at} losses and {len(moved)} of {len(states)} states differ after resuming"
+        if not wrong and not moved:
+            return Verdict(losses, summary)
+        evidence: dict[str, Evidence] = {"not_restored": [*forgotten], "differ_at_the_end": [*moved]}
+        if wrong:
+            evidence |= {"first_step": wrong[0], "loss": losses[wrong[0] - 1], "resumed_loss": again[wrong[0] - 1 - at]}
+        finding = Finding(
+            "save-load-mismatch",
+            Severity.ERROR,
+            f"{summary}, the first in step {wrong[0]}" if wrong else f"{summary}: {', '.join(moved)}",
+            evidence=evidence,
+            cause=f"{', '.join(forgotten)} did not take back what was stored."
+            if forgotten
+            else "A step depends on something that is not stored: a scheduler, a scaler, moving averages, a counter, a "
+            "generator, the place in the data.",
+            remedy="Store and load it with the others; give each a state_dict and a load_state_dict.",
+        )
+        return Verdict(losses, summary, (finding,), True)
+
+    return concluded("assert_resumes", look)
+
+
+def assert_no_host_sync(function: Callable[..., Any], *args: Any, warm_up: int = 1) -> Any:
+    """What the function returns, if it never makes the CPU wait for a CUDA device.
+
+    Args:
+        function: such as one training step.
+        args: of the function.
+        warm_up: calls before that may wait: memory is reserved, kernels are loaded.
+
+    Raises:
+        CheckFailedError: it waits, as `.item()`, `.cpu()`, `print(tensor)` and `if tensor:` do.
+        CheckError: there is no CUDA device.
+    """
+    __tracebackhide__ = True
+    if not torch.cuda.is_available():
+        raise CheckError("assert_no_host_sync needs a CUDA device")
+
+    def look() -> Verdict[Any]:
+        for _ in range(warm_up):
+            function(*args)
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return Verdict(function(*args), "no wait for the device")
+        except RuntimeError as error:
+            if "synchroniz" not in str(error):
+                raise
+            place = _users_line(error)
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+        where = Location(file=place[0], line=place[1]) if place else Location()
+        finding = Finding(
+            "host-sync",
+            Severity.ERROR,
+            "the CPU waits for the device" + (f" at {where}" if place else ""),
+            where,
+            cause="A value is read from the device: .item(), .cpu(), float(tensor), `if tensor:`, a mask.",
+            remedy="Keep it on the device, and read it every hundred steps; use torch.where instead of `if`.",
+        )
+        return Verdict(None, finding.message, (finding,), True)
+
+    return concluded("assert_no_host_sync", look)
+
+
 def assert_on_device(model: nn.Module, device: str | torch.device) -> None:
     """Nothing, if all parameters and buffers of the model are on the device.
 
@@ -529,6 +635,27 @@ def _compared(
         remedy="Compare layer by layer to find the first one that differs; if last digits do, widen rtol and atol.",
     )
     return Verdict(value, f"differs from {what}", (finding,), True)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two states are equal, bit for bit."""
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other) or (one != one and other != other)
+
+
+def _users_line(error: BaseException) -> tuple[str, int] | None:
+    """The innermost line of the user's own code in a traceback."""
+    lines = [
+        (frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if not is_ours_or_torchs(frame.f_code)
+    ]
+    return lines[-1] if lines else None
 
 
 def _breaks(explained: Any, most: int) -> list[Finding]:
