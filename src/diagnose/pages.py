@@ -79,4 +79,26 @@ finding says at which step it was broken first, how often, and by how much.
 ## Source
 Goodfellow, Bengio & Courville, "Deep Learning", section 11.5, "Debugging Strategies".
 """,
+    "train-eval-mismatch": """\
+Training and evaluation mode compute different functions, and dropout and batch statistics do not explain it.
+
+## What it means
+The check `train_eval_consistency` switched dropout off on a copy, let running statistics settle on the batch, and
+compared outputs in both modes. They have to agree; here they do not:
+
+- A batch normalisation evaluates with other statistics than it is trained with: `momentum=0` never moves them (torch's
+  momentum is the weight of the *new* batch), or one module normalises at several places with different distributions.
+- A branch on `self.training` computes something else: a layer, a scale, a normalisation of one's own whose statistics
+  do not follow.
+
+A softmax or sigmoid that is only applied in evaluation mode, and a momentum of 0.99 (Keras' convention), are an `info`.
+
+## What to do
+- `momentum=0.1`, or `None` for the average of all batches; one normalisation for each place.
+- Compute the same in both modes but for noise, and scale noise so that its mean is what evaluation computes: dropout
+  divides by 1 - p while training.
+
+## Source
+Ioffe & Szegedy, "Batch Normalization", 2015; Srivastava et al., "Dropout", 2014.
+""",
 }

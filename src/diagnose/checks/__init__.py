@@ -6,6 +6,7 @@ from diagnose.checks._causality import causality
 from diagnose.checks._guarantees import Moment, guarantees
 from diagnose.checks._result import CheckResult, Status
 from diagnose.checks._save_load import save_load
+from diagnose.checks._train_eval_consistency import train_eval_consistency
 
 __all__ = [
     "CheckResult",
@@ -16,4 +17,5 @@ __all__ = [
     "causality",
     "guarantees",
     "save_load",
+    "train_eval_consistency",
 ]
