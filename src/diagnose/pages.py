@@ -101,4 +101,37 @@ A softmax or sigmoid that is only applied in evaluation mode, and a momentum of 
 ## Source
 Ioffe & Szegedy, "Batch Normalization", 2015; Srivastava et al., "Dropout", 2014.
 """,
+    "hard-coded-dtype": """\
+A tensor of a fixed type does not follow when the model is cast to another one.
+
+## What it means
+The check `device_and_dtype_transfer` cast a copy of the model and its inputs to float64, bfloat16 and float16, and an
+operation was given two types and raised. The finding names the line that made the tensor that stayed behind, or the
+plain attribute that holds it; or the constant that is too large for 16 bits. An output that is float32 in a float64
+model is an `info`.
+
+## What to do
+- `x.new_zeros(...)`, `torch.zeros_like(x)`, or `dtype=x.dtype`.
+- Keep constant tensors in buffers: `self.register_buffer("scale", ..., persistent=False)`.
+- `torch.finfo(x.dtype).min`, or `-inf`, in place of `-1e9`.
+
+## Source
+PyTorch documentation: `nn.Module.register_buffer`, "Tensor Attributes".
+""",
+    "hard-coded-device": """\
+A tensor on a fixed device does not follow when the model is moved to another one.
+
+## What it means
+The check `device_and_dtype_transfer` moved a copy of the model and its inputs to the meta device, where shapes and
+devices are followed without computing, and to a GPU if there is one. An operation was given tensors on two devices,
+or a device was asked for that is not there. The finding names the line that made the tensor, or the attribute that
+holds it.
+
+## What to do
+- `x.new_zeros(...)`, `torch.zeros_like(x)`, or `device=x.device`.
+- Keep constant tensors in buffers, and modules as attributes or in `nn.ModuleList`: `.to()` moves only these.
+
+## Source
+PyTorch documentation: "CUDA semantics", "Meta device".
+""",
 }
