@@ -14,8 +14,8 @@ from torch.overrides import TorchFunctionMode
 from diagnose.checks._rehearsal import Batch, Inputs, Rehearsal
 from diagnose.checks._result import CheckResult
 from diagnose.checks._tensors import largest_change, named_tensors
-from diagnose.checks._trace import name_of
-from diagnose.collect.callsite import CallSite, call_site
+from diagnose.checks._trace import line_in_model, name_of
+from diagnose.collect.callsite import CallSite
 from diagnose.collect.nested import tensors_in
 from diagnose.errors import CheckError
 from diagnose.findings import Evidence, Finding, Location, Severity
@@ -301,16 +301,16 @@ class _Follower(TorchFunctionMode):
             result = func(*args, **(kwargs or {}))
         except Exception:
             if self.failure is None:
-                self.failure = _Failure(name_of(func), call_site(), known)
+                self.failure = _Failure(name_of(func), line_in_model(), known)
             raise
         if known and self.dtype is None and _plain(name_of(func)) in _COMBINES:
             others = [t for t in tensors_in((args, kwargs or {})) if t.dim() and not self._is_stranger(t)]
             if others:
-                self.failure = _Failure(name_of(func), call_site(), known)
+                self.failure = _Failure(name_of(func), line_in_model(), known)
                 raise RuntimeError(f"{name_of(func)} is given tensors on {given[0].device} and {others[0].device}")
         for tensor in tensors_in(result):
             if self._is_stranger(tensor) and id(tensor) not in self._origins:
-                origin = known[0] if known else _Origin(name_of(func), call_site())
+                origin = known[0] if known else _Origin(name_of(func), line_in_model())
                 self._origins[id(tensor)] = (tensor, origin)
                 self.last_stranger = origin
         return result

@@ -17,8 +17,8 @@ from torch.overrides import TorchFunctionMode
 from diagnose.checks._rehearsal import Inputs, Rehearsal, first_tensor
 from diagnose.checks._result import CheckResult
 from diagnose.checks._tensors import changes, named_tensors, rounding_of, same_bits, spread
-from diagnose.checks._trace import Call, name_of, traced
-from diagnose.collect.callsite import CallSite, call_site
+from diagnose.checks._trace import Call, line_in_model, name_of, traced
+from diagnose.collect.callsite import CallSite
 from diagnose.errors import CheckError
 from diagnose.findings import Evidence, Finding, Location, Severity
 
@@ -290,18 +290,18 @@ class _Dropout(TorchFunctionMode):
             if given.get("training", given.get("train", True)) and p > 0:
                 if self.off:
                     return given["input"]
-                self.active.append((name, p, call_site()))
+                self.active.append((name, p, line_in_model()))
         elif name == "scaled_dot_product_attention" and float(kwargs.get("dropout_p", args[4] if len(args) > 4 else 0)):
             if self.off:
                 kwargs = {**kwargs, "dropout_p": 0.0} if "dropout_p" in kwargs else kwargs
                 args = (*args[:4], 0.0, *args[5:]) if len(args) > 4 else args
             else:
-                self.active.append((name, float(kwargs.get("dropout_p", 0.5)), call_site()))
+                self.active.append((name, float(kwargs.get("dropout_p", 0.5)), line_in_model()))
         elif name == "batch_norm" and not self.off:
             keys = ("input", "running_mean", "running_var", "weight", "bias", "training")
             given = dict(zip(keys, args, strict=False)) | kwargs
             if given.get("training") and given.get("running_mean") is not None:
-                self.active.append((name, 0.0, call_site()))
+                self.active.append((name, 0.0, line_in_model()))
         return func(*args, **kwargs)
 
 
