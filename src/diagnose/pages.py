@@ -252,4 +252,59 @@ Keep losses and metrics on the device and read them every hundred steps; use `to
 tensors, `non_blocking=True` with pinned memory for copies, and `torch.nn.utils.clip_grad_norm_` without looking at
 what it returns.
 """,
+    "train-eval-mismatch": """\
+Training and evaluation mode compute different functions, and dropout and batch statistics do not explain it.
+
+## What it means
+The check `train_eval_consistency` switched dropout off on a copy, let running statistics settle on the batch, and
+compared outputs in both modes. They have to agree; here they do not:
+
+- A batch normalisation evaluates with other statistics than it is trained with: `momentum=0` never moves them (torch's
+  momentum is the weight of the *new* batch), or one module normalises at several places with different distributions.
+- A branch on `self.training` computes something else: a layer, a scale, a normalisation of one's own whose statistics
+  do not follow.
+
+A softmax or sigmoid that is only applied in evaluation mode, and a momentum of 0.99 (Keras' convention), are an `info`.
+
+## What to do
+- `momentum=0.1`, or `None` for the average of all batches; one normalisation for each place.
+- Compute the same in both modes but for noise, and scale noise so that its mean is what evaluation computes: dropout
+  divides by 1 - p while training.
+
+## Source
+Ioffe & Szegedy, "Batch Normalization", 2015; Srivastava et al., "Dropout", 2014.
+""",
+    "hard-coded-dtype": """\
+A tensor of a fixed type does not follow when the model is cast to another one.
+
+## What it means
+The check `device_and_dtype_transfer` cast a copy of the model and its inputs to float64, bfloat16 and float16, and an
+operation was given two types and raised. The finding names the line that made the tensor that stayed behind, or the
+plain attribute that holds it; or the constant that is too large for 16 bits. An output that is float32 in a float64
+model is an `info`.
+
+## What to do
+- `x.new_zeros(...)`, `torch.zeros_like(x)`, or `dtype=x.dtype`.
+- Keep constant tensors in buffers: `self.register_buffer("scale", ..., persistent=False)`.
+- `torch.finfo(x.dtype).min`, or `-inf`, in place of `-1e9`.
+
+## Source
+PyTorch documentation: `nn.Module.register_buffer`, "Tensor Attributes".
+""",
+    "hard-coded-device": """\
+A tensor on a fixed device does not follow when the model is moved to another one.
+
+## What it means
+The check `device_and_dtype_transfer` moved a copy of the model and its inputs to the meta device, where shapes and
+devices are followed without computing, and to a GPU if there is one. An operation was given tensors on two devices,
+or a device was asked for that is not there. The finding names the line that made the tensor, or the attribute that
+holds it.
+
+## What to do
+- `x.new_zeros(...)`, `torch.zeros_like(x)`, or `device=x.device`.
+- Keep constant tensors in buffers, and modules as attributes or in `nn.ModuleList`: `.to()` moves only these.
+
+## Source
+PyTorch documentation: "CUDA semantics", "Meta device".
+""",
 }

@@ -95,7 +95,7 @@ class Transformer(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         length = ids.shape[1]
-        mask = nn.Transformer.generate_square_subsequent_mask(length) if self.causal else None
+        mask = nn.Transformer.generate_square_subsequent_mask(length, ids.device) if self.causal else None
         x = self.embed(ids) + self.places[:length]  # type: ignore[index]
         return self.head(self.layers(x, mask=mask, is_causal=self.causal))
 
@@ -115,7 +115,7 @@ class Translator(nn.Module):
         self.head = nn.Linear(8, 20)
 
     def forward(self, src: Tensor, tgt: Tensor) -> Tensor:
-        mask = nn.Transformer.generate_square_subsequent_mask(len(tgt))
+        mask = nn.Transformer.generate_square_subsequent_mask(len(tgt), tgt.device)
         return self.head(self.transformer(self.source(src), self.target(tgt), tgt_mask=mask))
 
 

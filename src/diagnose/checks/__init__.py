@@ -5,6 +5,7 @@ from diagnose.checks._batch_independence import batch_independence
 from diagnose.checks._causality import causality
 from diagnose.checks._descent import descent
 from diagnose.checks._determinism import determinism
+from diagnose.checks._device_and_dtype_transfer import device_and_dtype_transfer
 from diagnose.checks._fit_tiny import fit_tiny
 from diagnose.checks._gradient_flow import gradient_flow
 from diagnose.checks._guarantees import Moment, guarantees
@@ -13,6 +14,7 @@ from diagnose.checks._loss_at_init import loss_at_init
 from diagnose.checks._lr_range import LrRangeResult, lr_range_test
 from diagnose.checks._result import CheckResult, Status
 from diagnose.checks._save_load import save_load
+from diagnose.checks._train_eval_consistency import train_eval_consistency
 
 __all__ = [
     "CheckResult",
@@ -24,6 +26,7 @@ __all__ = [
     "causality",
     "descent",
     "determinism",
+    "device_and_dtype_transfer",
     "fit_tiny",
     "gradient_flow",
     "guarantees",
@@ -31,4 +34,5 @@ __all__ = [
     "loss_at_init",
     "lr_range_test",
     "save_load",
+    "train_eval_consistency",
 ]

@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from diagnose.checks._rehearsal import Batch, Inputs, Rehearsal, first_tensor
@@ -274,6 +275,9 @@ def _dimension(batch: Batch, output: Any) -> tuple[int, bool]:
             fitting = [dim for dim in (0, 1) if first.shape[dim] == tensor.shape[0]]
             if len(fitting) == 1:
                 return fitting[0], True
+            # Sequences of two lengths, as of a translator: what they have in common is how many there are.
+            if not fitting and tensor.dim() > 1 and tensor.shape[1] == first.shape[1]:
+                return 1, True
     # Vectors and images come first everywhere; sequences do not.
     is_sequence = first.dim() == 3 or (first.dim() == 2 and not first.is_floating_point())
     return 0, not is_sequence
@@ -288,6 +292,10 @@ def _in_training(probe: _Probe, examples: int, share: float) -> tuple[list[str],
         if isinstance(module, _NormBase) and not isinstance(module, _InstanceNorm)
     }
     model.train()
+    for module in model.modules():
+        # The masks that are drawn may depend on the order of packed sequences, say; masks mix nothing.
+        if isinstance(module, _DropoutNd | nn.RNNBase | nn.MultiheadAttention):
+            module.eval()
     active = {name: module for name, module in norms.items() if module.training}
     try:
         if not probe.look(examples).affected > share:

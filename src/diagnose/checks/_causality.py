@@ -313,9 +313,13 @@ def _result(leaks: list[_Leak], required: bool | None, predicts_next: bool) -> C
         )
     is_fault = (required or (required is None and predicts_next)) and len(guilty) == len(leaks)
     findings = tuple(_finding(leak, bool(is_fault), len(guilty) < len(leaks)) for leak in guilty)
-    return CheckResult(
-        NAME, f"{worst.affected:.0%} of the outputs before place {worst.cut} depend on it or later", findings, evidence
+    ahead = ", ".join(leak.probe.name for leak in guilty)
+    summary = (
+        f"{worst.affected:.0%} of the outputs before place {worst.cut} depend on it or later"
+        if is_fault
+        else f"{ahead} may be looked at from end to end, as far as is known"
     )
+    return CheckResult(NAME, summary, findings, evidence)
 
 
 def _finding(leak: _Leak, is_fault: bool, has_others: bool) -> Finding:

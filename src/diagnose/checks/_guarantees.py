@@ -15,8 +15,8 @@ from diagnose.checks import invariants as built_in
 from diagnose.checks._rehearsal import Inputs, LossFn, Rehearsal, first_tensor
 from diagnose.checks._result import CheckResult
 from diagnose.checks._tensors import named_tensors
-from diagnose.checks._trace import Trace, name_of
-from diagnose.collect.callsite import CallSite, call_site
+from diagnose.checks._trace import Trace, line_in_model, name_of
+from diagnose.collect.callsite import CallSite
 from diagnose.errors import CheckError, CheckFailedError
 from diagnose.findings import Evidence, Finding, Location, Severity
 
@@ -311,7 +311,7 @@ class _Softmaxes(Trace):
             was_right = given is not None and not bool((given.isnan() | (given == torch.inf)).any())
             if was_right and bool(result.detach().isnan().any()):
                 rows = int(result.detach().isnan().flatten(0, -2).any(-1).sum()) if result.dim() > 1 else 1
-                self.broken.append((f"{rows} rows are masked from end to end, and are NaN", call_site()))
+                self.broken.append((f"{rows} rows are masked from end to end, and are NaN", line_in_model()))
         return result
 
 

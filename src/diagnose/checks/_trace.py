@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 
+from diagnose.checks import _rehearsal
 from diagnose.checks._tensors import named_tensors
 from diagnose.collect.callsite import CallSite, call_site
 
@@ -53,8 +54,13 @@ class Trace(TorchFunctionMode):
         if len(self.calls) < self._limit and not name.rpartition(".")[2].startswith(_IGNORED):
             copies = tuple(tensor.detach().clone() for _, tensor in named_tensors(result))
             if copies:
-                self.calls.append(Call(name, copies, call_site()))
+                self.calls.append(Call(name, copies, line_in_model()))
         return result
+
+
+def line_in_model() -> CallSite | None:
+    """The line of the model, or of the library it comes from, that is being executed; None if all is torch's own."""
+    return call_site(above=_rehearsal.__file__)
 
 
 def name_of(function: Any) -> str:
