@@ -48,6 +48,10 @@ class Net(nn.Module):
             h = Flipped.apply(h)
         if self.fault == "nan":
             h = (h - 1).log()
+        if self.fault == "always drops":
+            h = nn.functional.dropout(h)
+        if self.fault == "fixed type":
+            h = h @ torch.eye(16, dtype=torch.float32)
         if self.fault == "mixes":
             h = h - h.mean(0)
         if self.fault == "constant":
@@ -101,7 +105,12 @@ def test_it_passes_the_healthy_model_and_fails_the_other(
 
 @pytest.mark.parametrize(
     ("name", "fault", "code"),
-    [("assert_batch_independent", "mixes", "batch-mixing"), ("assert_inputs_matter", "constant", "constant-output")],
+    [
+        ("assert_batch_independent", "mixes", "batch-mixing"),
+        ("assert_inputs_matter", "constant", "constant-output"),
+        ("assert_train_eval_consistent", "always drops", "train-mode-in-eval"),
+        ("assert_transfers", "fixed type", "hard-coded-dtype"),
+    ],
 )
 def test_those_without_a_loss(name: str, fault: str, code: str) -> None:
     function: Callable[..., CheckResult] = getattr(testing, name)

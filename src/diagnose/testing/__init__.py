@@ -43,7 +43,9 @@ if TYPE_CHECKING:
         assert_no_saturation,
         assert_output_shape_and_finite,
         assert_save_load_roundtrip,
+        assert_train_eval_consistent,
         assert_trains,
+        assert_transfers,
         assert_update_ratio_between,
     )
     from diagnose.testing.histories import Layer, Parameter, history_of, sampled_steps
@@ -78,7 +80,9 @@ ASSERTIONS: Final[tuple[str, ...]] = (
     "assert_output_shape_and_finite",
     "assert_resumes",
     "assert_save_load_roundtrip",
+    "assert_train_eval_consistent",
     "assert_trains",
+    "assert_transfers",
     "assert_update_ratio_between",
 )
 """Each is also a pytest fixture of the same name."""
@@ -115,7 +119,9 @@ __all__ = [
     "assert_output_shape_and_finite",
     "assert_resumes",
     "assert_save_load_roundtrip",
+    "assert_train_eval_consistent",
     "assert_trains",
+    "assert_transfers",
     "assert_update_ratio_between",
     "history_of",
     "sampled_steps",

@@ -500,6 +500,34 @@ def assert_guarantees(
     return concluded("assert_guarantees", look)
 
 
+def assert_train_eval_consistent(model: nn.Module, inputs: Inputs, **options: Any) -> CheckResult:
+    """The result of `diagnose.checks.train_eval_consistency`, if both modes compute the same, dropout apart.
+
+    Args:
+        options: those of `train_eval_consistency`: limit, max_momentum, seed.
+
+    Raises:
+        CheckFailedError: they do not, or the check does not apply.
+        CheckError: the model raises.
+    """
+    __tracebackhide__ = True
+    return concluded("assert_train_eval_consistent", _checked(checks.train_eval_consistency, model, inputs, **options))
+
+
+def assert_transfers(model: nn.Module, inputs: Inputs, **options: Any) -> CheckResult:
+    """The result of `diagnose.checks.device_and_dtype_transfer`, if the model runs in other types, on other devices.
+
+    Args:
+        options: those of `device_and_dtype_transfer`: dtypes, devices, seed.
+
+    Raises:
+        CheckFailedError: it does not, or the check does not apply.
+        CheckError: the model raises.
+    """
+    __tracebackhide__ = True
+    return concluded("assert_transfers", _checked(checks.device_and_dtype_transfer, model, inputs, **options))
+
+
 def assert_beats_baseline(model: nn.Module, train: Any, test: Any, **options: Any) -> CheckResult:
     """The result of `diagnose.checks.baseline`, if a trained model beats a constant and a linear model.
 
