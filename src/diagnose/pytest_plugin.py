@@ -96,7 +96,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Begins anew, for a test may be run once more; reports wrong arguments of the marker before it runs."""
-    item.stash[_RECORD].clear()
+    if (record := item.stash.get(_RECORD, None)) is not None:
+        record.clear()
     if _WATCHED in item.stash:
         del item.stash[_WATCHED]
     if _is_marked(item):
