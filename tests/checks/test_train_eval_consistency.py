@@ -123,6 +123,20 @@ def test_branches_that_are_meant(kind: str) -> None:
     assert [f.severity.value for f in result.findings] == (["info"] if kind == "softmax" else [])
 
 
+@pytest.mark.parametrize("scaled", [True, False])
+def test_dropout_of_ones_own_has_to_rescale(scaled: bool) -> None:
+    class Dropping(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                x = x * (torch.rand_like(x) > 0.5) * (2 if scaled else 1)
+            return super().forward(x)
+
+    torch.manual_seed(0)
+    result = train_eval_consistency(Dropping(20, 4), torch.randn(16, 20))
+    assert result.ok
+    assert [f.severity.value for f in result.findings] == ([] if scaled else ["info"])
+
+
 def test_other_outputs_in_training_mode() -> None:
     class Auxiliary(nn.Module):
         def __init__(self) -> None:

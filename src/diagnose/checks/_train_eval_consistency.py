@@ -31,6 +31,10 @@ write, 1 % of what they were at the start is left."""
 _SLOWEST: Final = 0.3
 """Smaller momenta of torch's modules are raised to this while statistics settle: whether they follow is asked, not how
 fast. 1e-7 is left of the start."""
+_DRAWS: Final = 32
+_SHIFT: Final = 0.3
+"""In spreads of the outputs. Noise before a nonlinearity shifts the mean a little; dropout that does not divide by
+1 - p shifts it by about p."""
 _ENOUGH: Final = 8
 """Values per channel from which statistics of several calls in one forward can be compared."""
 
@@ -87,6 +91,8 @@ def train_eval_consistency(
         noisy = modes.is_noisy()
         if noisy:
             evidence["noise_in_training_mode_only"] = True
+            evidence["mean_with_noise_off_by"] = shift = modes.shift_of_mean()
+            findings += [_shifted(shift)] if shift > _SHIFT else []
         elif difference.size > limit and not findings:
             findings += _explained(modes, difference, limit)
     findings.sort(key=lambda finding: finding.severity.rank)
@@ -219,6 +225,21 @@ class _Modes:
             for model in (self.in_training(), self.in_evaluation())
         )
         return training is not None and not training.is_rounding and (evaluation is None or evaluation.is_rounding)
+
+    def shift_of_mean(self) -> float:
+        """How far the mean over noise is from what evaluation computes, in spreads, beyond what chance explains."""
+        wanted = first_tensor(self.evaluated())
+        if wanted is None or not wanted.is_floating_point():
+            return 0.0
+        model = self.in_training()
+        drawn = [first_tensor(self.run(model, seed=self.seed + k)) for k in range(_DRAWS)]
+        same = [t.double() for t in drawn if t is not None and t.shape == wanted.shape]
+        if len(same) < _DRAWS:
+            return 0.0
+        stack = torch.stack(same)
+        by_chance = float(stack.var(0).mean()) / _DRAWS
+        off = float((stack.mean(0) - wanted.double()).square().mean())
+        return math.sqrt(max(off - by_chance, 0.0)) / spread(wanted)
 
 
 def _held(model: nn.Module) -> Iterator[Tensor]:
@@ -409,6 +430,17 @@ def _off(mean: Tensor, variance: Tensor, seen: list[tuple[Tensor, Tensor, int]])
             shifts, scales = shifts.square().mean().sqrt(), scales.square().mean().sqrt()
         shift, scale = max(shift, float(shifts.max())), max(scale, float(scales.max()))
     return shift, math.exp(scale)
+
+
+def _shifted(shift: float) -> Finding:
+    return Finding(
+        CODE,
+        Severity.INFO,
+        f"with the noise of training mode, outputs are off by {shift:.2g} of their spread in the mean",
+        evidence={"mean_with_noise_off_by": shift, "limit": _SHIFT},
+        cause="Dropout of one's own that does not divide by 1 - p, or a strong noise before a nonlinearity.",
+        remedy="x * mask / (1 - p), or nn.Dropout.",
+    )
 
 
 def _explained(modes: _Modes, difference: _Difference, limit: float) -> Iterator[Finding]:
