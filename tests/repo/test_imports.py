@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "rules": {"history", "stats", "findings", "errors"},
     "isolation": {"errors"},
     "gradcheck": {"collect", "isolation", "findings", "errors"},
-    "checks": {"collect", "isolation", "rules", "stats", "findings", "errors"},
+    "checks": {"collect", "isolation", "gradcheck", "rules", "stats", "findings", "errors"},
     "report": {"history", "stats", "findings", "rules", "errors"},
     "sinks": {"history", "stats", "findings", "storage", "report", "errors"},
 }

@@ -1,9 +1,11 @@
 """Active experiments on a model, a batch and a loss (Goodfellow, Bengio & Courville, section 11.5), all on copies."""
 
+from diagnose.checks._all import run_all
 from diagnose.checks._descent import descent
 from diagnose.checks._determinism import determinism
 from diagnose.checks._fit_tiny import fit_tiny
 from diagnose.checks._gradient_flow import gradient_flow
+from diagnose.checks._gradients import gradients
 from diagnose.checks._input_sensitivity import input_sensitivity
 from diagnose.checks._loss_at_init import loss_at_init
 from diagnose.checks._lr_range import LrRangeResult, lr_range_test
@@ -17,7 +19,9 @@ __all__ = [
     "determinism",
     "fit_tiny",
     "gradient_flow",
+    "gradients",
     "input_sensitivity",
     "loss_at_init",
     "lr_range_test",
+    "run_all",
 ]
