@@ -67,6 +67,8 @@ def gradients(
     right = sum(entry.verdict in ("ok", "kink") for entry in report.entries)
     checked = sum(entry.verdict != "not-checkable" for entry in report.entries)
     summary = f"{right} of {checked} are right"
+    if rough and right < checked:
+        summary += f" ({report.precision}; random numbers or rounding blur the others)"
     evidence = {
         "checked": checked,
         "right": right,

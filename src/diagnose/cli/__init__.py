@@ -28,7 +28,7 @@ examples:
   diagnose run -m package.train        the same for a module
   diagnose explain dead-units          what a finding means, what to do about it
   diagnose report diagnose-runs/train-20260102-030405
-  diagnose check model.py:make_all     is the model, on a batch with its loss, sound?
+  diagnose check train.py:make_all     try out the model on one batch
   diagnose check-gradients ops.py:make_op
 
 `diagnose COMMAND --help` says more about each.
