@@ -91,8 +91,8 @@ The model cannot learn a single example, or a few, by heart.
 ## What it means
 `diagnose.checks.fit_tiny` trained a copy on one example, then on eight, with a ladder of learning rates, and the loss
 stands still above the least one that there is. The least loss is found by moving the outputs themselves, without the
-network, so that soft labels and smoothing count. The finding says which layers did not move, whether outputs differ from
-example to example, and whether the last activation keeps them from where the loss wants them.
+network, so that soft labels and smoothing count. The finding says which layers did not move, whether outputs differ
+from example to example, and whether the last activation keeps them from where the loss wants them.
 
 As a warning "by OPTIMIZER ..., and by ... it is": another learning rate fits the examples, so that the optimisation is
 at fault and not the model. As an info: the loss was still falling when the steps were over, or the model has few
@@ -115,16 +115,16 @@ the same; or a feature (of images: a channel) has no gradient, and changes nothi
 tried once more with a little noise on the parameters, so that a layer that begins at zero is not the reason.
 
 ## What to do
-Follow the input through `forward`: it is not used, overwritten, sliced away, or multiplied by zero. If it is not meant to
-matter, leave it out of the batch.
+Follow the input through `forward`: it is not used, overwritten, sliced away, or multiplied by zero. If it is not meant
+to matter, leave it out of the batch.
 """,
     "not-reproducible": """\
 Two runs with the same seed differ.
 
 ## What it means
-`diagnose.checks.determinism` trained two copies for a few steps with the random numbers of torch, Python and NumPy seeded
-alike, and compared the outputs of all modules, losses and gradients bit for bit. The finding names what differs first,
-and by how much. A difference in the last digits is an info: the order of sums is not fixed on a GPU.
+`diagnose.checks.determinism` trained two copies for a few steps with the random numbers of torch, Python and NumPy
+seeded alike, and compared the outputs of all modules, losses and gradients bit for bit. The finding names what
+differs first, and by how much. A difference in the last digits is an info: the order of sums is not fixed on a GPU.
 
 ## What to do
 Look at the module that is named, for a generator of its own without a seed (`numpy.random.default_rng()`), the clock,
@@ -140,8 +140,8 @@ published formula with the options of its parameter groups. They differ by more 
 momentum, Nesterov momentum and weight decay, Adam, AdamW, RMSprop and Adagrad, and classes derived from them.
 
 ## What to do
-Compare `step` with the formula, term by term: where weight decay is added, whether the bias correction counts steps from
-1, whether epsilon stands inside of the root. A class that changes the rule on purpose is better not derived from
+Compare `step` with the formula, term by term: where weight decay is added, whether the bias correction counts steps
+from 1, whether epsilon stands inside of the root. A class that changes the rule on purpose is better not derived from
 the optimizer whose rule it leaves.
 """,
     "outputs-differ": """\

@@ -80,6 +80,11 @@ def test_frozen_parameters_are_counted_and_nothing_is_left_without_any() -> None
     assert result.reason == "no parameter requires a gradient"
 
 
+def test_a_loss_that_is_zero_already() -> None:
+    result = gradient_flow(nn.Linear(3, 2), torch.randn(4, 3), loss_fn=lambda output: 0 * output.sum())
+    assert result.reason == "the loss is zero already, and so is the gradient"
+
+
 def test_sparse_gradients() -> None:
     model = nn.Sequential(nn.Embedding(10, 4, sparse=True), nn.Flatten(), nn.Linear(8, 2))
     result = gradient_flow(model, torch.randint(10, (5, 2)), torch.randint(2, (5,)), loss_fn=F.cross_entropy)

@@ -63,6 +63,8 @@ def gradient_flow(
         if not loss.isfinite():
             return CheckResult.not_applicable(NAME, f"the loss is {float(loss)}")
         first = trial.gradients()
+        if not loss and not any(bool(gradient.any()) for gradient in first.values() if gradient is not None):
+            return CheckResult.not_applicable(NAME, "the loss is zero already, and so is the gradient")
         elasticity = _elasticity(trial, first, float(loss))
         ratios = _ratios(trial, first)
         missing, zero, bad = _looks(trial, first, steps)
