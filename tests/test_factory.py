@@ -128,10 +128,21 @@ def test_what_it_may_return(result: Any, inputs: Any) -> None:
         (3, "returned an object of type int"),
         (torch.sin, "returned an object of type builtin_function_or_method"),
         ((X, NET), "returned a tuple that begins with an object of type Tensor"),
-        ((NET, X, torch.sum, 4), "returned a tuple of 4"),
+        ((NET, X, torch.sum, 4, 5), "returned a tuple of 5"),
+        ((NET, X, None, X), "returned targets without a loss_fn"),
         ((NET, X, "mse"), "returned an object of type str as its loss_fn"),
     ],
 )
 def test_what_it_may_not_return(result: Any, what: str) -> None:
     with pytest.raises(FactoryError, match=f"f.py:f {what}"):
         taken_apart(result, "f.py:f")
+
+
+def test_targets_are_given_to_the_loss_after_the_output() -> None:
+    made = taken_apart((NET, X, lambda output, targets: output - targets, 3), "f.py:f")
+    assert made.targets == 3
+    assert made.loss_of_output is not None
+    assert made.loss_of_output(5) == 2
+    alone = taken_apart((NET, X, torch.sum), "f.py:f")
+    assert alone.targets is None
+    assert alone.loss_of_output is torch.sum

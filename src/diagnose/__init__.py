@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from diagnose.baseline import Baseline, default_baseline
     from diagnose.checks import CheckResult
     from diagnose.config import Config
     from diagnose.errors import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from diagnose.watch import Watch, watch
 
 __all__ = [
+    "Baseline",
     "CheckError",
     "CheckFailedError",
     "CheckResult",
@@ -48,11 +50,13 @@ __all__ = [
     "Watch",
     "WrongGradientError",
     "check_gradients",
+    "default_baseline",
     "rule",
     "watch",
 ]
 
 _HOMES = {
+    "Baseline": "baseline",
     "CheckError": "errors",
     "CheckFailedError": "errors",
     "CheckResult": "checks",
@@ -72,6 +76,7 @@ _HOMES = {
     "Watch": "watch",
     "WrongGradientError": "errors",
     "check_gradients": "gradcheck",
+    "default_baseline": "baseline",
     "rule": "rules",
     "watch": "watch",
 }

@@ -1,5 +1,11 @@
 """The exceptions that `diagnose` raises on purpose; all derive from DiagnoseError."""
 
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class DiagnoseError(Exception):
     """Base class: catching it catches everything that `diagnose` raises on purpose."""
@@ -34,4 +40,12 @@ class WrongGradientError(DiagnoseError, AssertionError):
 
 
 class CheckFailedError(DiagnoseError, AssertionError):
-    """A check has found something at `warning` or above; the message is its result."""
+    """A check has found something at `warning` or above; the message is its result.
+
+    Attributes:
+        findings: what was found, where the check has findings.
+    """
+
+    def __init__(self, message: str, findings: tuple[Any, ...] = ()) -> None:
+        super().__init__(message)
+        self.findings = findings

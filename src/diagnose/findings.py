@@ -107,7 +107,7 @@ class Finding:
             "first_step": self.first_step,
             "last_step": self.last_step,
             "message": self.message,
-            "evidence": _json_safe(dict(self.evidence)),
+            "evidence": json_safe(dict(self.evidence)),
             "cause": self.cause,
             "remedy": self.remedy,
             "doc": self.doc,
@@ -135,12 +135,12 @@ class Finding:
         )
 
 
-def _json_safe(value: Any) -> Any:
+def json_safe(value: Any) -> Any:
     """JSON has no NaN: a strict reader must be able to load what we write."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _json_safe(item) for key, item in value.items()}
+        return {str(key): json_safe(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_json_safe(item) for item in value]
+        return [json_safe(item) for item in value]
     return value

@@ -38,4 +38,273 @@ the forward with the same seed differ. The check says so rather than call it rig
 - Draw random numbers from torch, Python or NumPy, whose states the check can put back, or from a `torch.Generator` that
   is an attribute of the module.
 """,
+    "frozen-tensor-changed": """\
+A parameter or buffer that is to be frozen is not what it was before the training.
+
+## What it means
+`assert_frozen` copied it before the training and compared it afterwards, bit for bit. A parameter moves if an optimizer
+holds it: by its gradient, or, where there is none, by weight decay and momentum. The running statistics of a batch
+normalisation move in the forward, in training mode, whatever requires a gradient.
+
+## What to do
+- Set `requires_grad_(False)` before the optimizer is built, and build it from those that require a gradient.
+- Call `eval()` on the frozen part after every `model.train()`, or override its `train()`.
+- If only the running statistics may move, say so: `assert_frozen(..., buffers=False)`.
+""",
+    "no-optimizer-step": """\
+A training made no step of a `torch.optim.Optimizer`.
+
+## What it means
+An assertion ran a training and watched it, and no optimizer stepped: there is nothing that could be asserted of it. A
+test that passes all the same would say nothing.
+
+## What to do
+Look for the missing `optimizer.step()`. The assertions take a function that runs the whole loop, a function that makes
+one whole step, a generator that steps whenever it is advanced, or a module with a batch. Optimizers that are not
+subclasses of `torch.optim.Optimizer`, and training in other processes, are not seen.
+""",
+    "nothing-to-assert": """\
+An assertion has seen nothing of what it is about.
+
+## What it means
+No ReLU in a training whose units are to be alive, no weight that an optimizer holds, too few examples to call a unit
+dead (64 are needed: a healthy one may be silent for a few). An assertion that has looked at nothing must not pass.
+
+## What to do
+Give more examples per batch, or more steps; name the model with `model=`. If there is nothing of the kind in the model,
+take the assertion away.
+""",
+    "wrong-output": """\
+What a model returns has another shape, another type or other values than its test says.
+
+## What it means
+`assert_output_shape_and_finite` ran the model on a batch and compared. A dimension that is swapped, squeezed or
+broadcast often raises no error anywhere: the loss is computed over the wrong pairs, and training merely gets worse.
+
+## What to do
+Print the shapes from the last layer backwards until they are right. For values out of range, look at the last layer:
+softmax or sigmoid for shares, none for logits and for regression.
+""",
+    "tiny-batch-not-fitted": """\
+The model cannot learn a single example, or a few, by heart.
+
+## What it means
+`diagnose.checks.fit_tiny` trained a copy on one example, then on eight, with a ladder of learning rates, and the loss
+stands still above the least one that there is. The least loss is found by moving the outputs themselves, without the
+network, so that soft labels and smoothing count. The finding says which layers did not move, whether outputs differ
+from example to example, and whether the last activation keeps them from where the loss wants them.
+
+As a warning "by OPTIMIZER ..., and by ... it is": another learning rate fits the examples, so that the optimisation is
+at fault and not the model. As an info: the loss was still falling when the steps were over, or the model has few
+parameters for so many targets.
+
+## What to do
+- Follow `requires_grad` from the output back to the layers that did not move.
+- Compare two examples layer by layer: the first layer whose outputs are equal is where to look.
+- Look at what the loss is given: its shape, its range, and the dimension that it sums over.
+
+## Source
+Goodfellow, Bengio & Courville, *Deep Learning*, section 11.5; Karpathy, "A Recipe for Training Neural Networks", 2019.
+""",
+    "input-ignored": """\
+An input, or a feature of it, changes nothing in the outputs.
+
+## What it means
+`diagnose.checks.input_sensitivity` gave a tensor among the inputs the values of other examples, and the outputs stayed
+the same; or a feature (of images: a channel) has no gradient, and changes nothing when it gets other values. It was
+tried once more with a little noise on the parameters, so that a layer that begins at zero is not the reason.
+
+## What to do
+Follow the input through `forward`: it is not used, overwritten, sliced away, or multiplied by zero. If it is not meant
+to matter, leave it out of the batch.
+""",
+    "not-reproducible": """\
+Two runs with the same seed differ.
+
+## What it means
+`diagnose.checks.determinism` trained two copies for a few steps with the random numbers of torch, Python and NumPy
+seeded alike, and compared the outputs of all modules, losses and gradients bit for bit. The finding names what
+differs first, and by how much. A difference in the last digits is an info: the order of sums is not fixed on a GPU.
+
+## What to do
+Look at the module that is named, for a generator of its own without a seed (`numpy.random.default_rng()`), the clock,
+the order of a set, or state that is kept outside of the module. For the order of sums,
+`torch.use_deterministic_algorithms(True)`.
+""",
+    "wrong-optimizer-step": """\
+An optimizer moves the parameters otherwise than its rule says.
+
+## What it means
+`diagnose.checks.descent` made some steps with the optimizer that it was given, and computed the same steps from the
+published formula with the options of its parameter groups. They differ by more than rounding. Checked are SGD with
+momentum, Nesterov momentum and weight decay, Adam, AdamW, RMSprop and Adagrad, and classes derived from them.
+
+## What to do
+Compare `step` with the formula, term by term: where weight decay is added, whether the bias correction counts steps
+from 1, whether epsilon stands inside of the root. A class that changes the rule on purpose is better not derived from
+the optimizer whose rule it leaves.
+""",
+    "outputs-differ": """\
+Two ways to compute the same output give different ones.
+
+## What it means
+An assertion ran a model and what it is to agree with: a reference, itself under autocast or compiled, or itself for
+inputs whose change must not matter (more padding, another order, another memory layout). The outputs differ by more
+than the tolerances, which by default are those of `torch.testing.assert_close` for their type. The finding names the
+largest difference and its place.
+
+## What to do
+Compare layer by layer to find the first one that differs. If only the last digits do, sums are computed in another
+order: say how much may differ with `rtol` and `atol`. If padding matters, look at masks, at means over positions, and
+at batch normalisation.
+""",
+    "graph-break": """\
+A compiled model falls apart into several graphs, or is compiled again and again.
+
+## What it means
+`assert_compiles` counted the graphs that `torch.compile` made. Where the graph breaks, Python takes over, and what
+stands before and after cannot be fused. What is compiled again for each new size pays for the compiler each time.
+
+## What to do
+`TORCH_LOGS=graph_breaks,recompiles` names the lines and the guards. Take prints, `.item()`, `.numpy()` and branches
+on the values of tensors out of the forward; mark sizes as dynamic with `torch._dynamo.mark_dynamic`.
+""",
+    "accumulation-differs": """\
+Gradients of a batch are not those of its parts, added up.
+
+## What it means
+`assert_accumulation_equivalent` computed the gradient of a batch, and of equal parts of it whose losses were divided
+by their number. With gradient accumulation the model is trained on the latter: it is another training than with the
+larger batch that it stands for.
+
+## What to do
+Divide by the count of the whole batch (the tokens of all parts that are not padding), not by that of each part, and
+do not sum losses over examples. Batch normalisation always differs: its statistics are those of a part.
+""",
+    "expectation-not-met": """\
+A trained model does not do what its test expects of it.
+
+## What it means
+`assert_directional` changed the inputs in a way that has to move the score, and it did not move, or moved the other
+way; or `assert_accuracy_at_least` asked for examples that the model has to know, and it does not.
+
+## What to do
+Look at the examples that the finding names, and at training examples like them. Check that inputs are prepared as
+they are in training.
+""",
+    "wrong-device": """\
+Parameters or buffers of a model are not on the device on which they are to be.
+
+## What to do
+Call `model.to(device)` before the optimizer is built, and keep tensors in buffers (`register_buffer`) rather than in
+plain attributes, which `to` does not move.
+""",
+    "below-baseline": """\
+A model is no better than a much simpler one.
+
+## What it means
+The check `baseline` evaluated the trained model on test data, beside the best constant, a linear model and the default
+baseline (`diagnose.default_baseline`), all fitted to the same training data. They are compared on the same examples,
+with 95 % confidence intervals of the paired differences, by two measures (such as the error rate, and the error rate
+with all classes weighted alike); a model is called worse only if it is so significantly, and by a tenth, by both.
+
+Worse than a constant is an `error`, no better than a constant or worse than the other two a `warning`. If there are too
+few examples to tell the model from a constant, that is an `info`.
+
+## What to do
+- Evaluate the model on its training data. If it fails there too, training does not work: `fit_tiny`, `descent` and a
+  watched run tell why. If it does not, look for differences between training and test data: scaling, order of features,
+  preprocessing, evaluation mode, weights that were not loaded.
+- Begin with the default baseline, and change one thing at a time.
+- Give `predict` if the model's output is not logits or values.
+
+## Source
+Goodfellow, Bengio & Courville, "Deep Learning", section 11.2; Karpathy, "A Recipe for Training Neural Networks", 2019.
+""",
+    "invariant-broken": """\
+Something that was declared to hold at every training step does not.
+
+## What it means
+The check `guarantees` trained a copy of the model for some steps and asked each invariant after each of them: those
+that were declared (`invariants={"name": function}`), and that attention weights sum to 1 and are 0 where masked. The
+finding says at which step it was broken first, how often, and by how much.
+
+## What to do
+- Construct what has to hold, so that it holds for every value of the parameters: softplus for positive numbers, softmax
+  for weights, a Cholesky factor for covariances, a parametrisation for orthogonal matrices
+  (`torch.nn.utils.parametrizations`).
+- Or project after each step, and check after the projection.
+- Apply masks before the softmax, by adding -inf.
+- A monotone objective (EM, an exact line search) that turns points to an error in one of its two halves.
+
+## Source
+Goodfellow, Bengio & Courville, "Deep Learning", section 11.5, "Debugging Strategies".
+""",
+    "host-sync": """\
+A step makes the CPU wait for the GPU.
+
+## What it means
+`assert_no_host_sync` ran the step with `torch.cuda.set_sync_debug_mode("error")`, which raises where a value is read
+from the device. While the CPU waits it queues no work, and the device runs dry.
+
+## What to do
+Keep losses and metrics on the device and read them every hundred steps; use `torch.where` instead of branches on
+tensors, `non_blocking=True` with pinned memory for copies, and `torch.nn.utils.clip_grad_norm_` without looking at
+what it returns.
+""",
+    "train-eval-mismatch": """\
+Training and evaluation mode compute different functions, and dropout and batch statistics do not explain it.
+
+## What it means
+The check `train_eval_consistency` switched dropout off on a copy, let running statistics settle on the batch, and
+compared outputs in both modes. They have to agree; here they do not:
+
+- A batch normalisation evaluates with other statistics than it is trained with: `momentum=0` never moves them (torch's
+  momentum is the weight of the *new* batch), or one module normalises at several places with different distributions.
+- A branch on `self.training` computes something else: a layer, a scale, a normalisation of one's own whose statistics
+  do not follow.
+
+A softmax or sigmoid that is only applied in evaluation mode, and a momentum of 0.99 (Keras' convention), are an `info`.
+
+## What to do
+- `momentum=0.1`, or `None` for the average of all batches; one normalisation for each place.
+- Compute the same in both modes but for noise, and scale noise so that its mean is what evaluation computes: dropout
+  divides by 1 - p while training.
+
+## Source
+Ioffe & Szegedy, "Batch Normalization", 2015; Srivastava et al., "Dropout", 2014.
+""",
+    "hard-coded-dtype": """\
+A tensor of a fixed type does not follow when the model is cast to another one.
+
+## What it means
+The check `device_and_dtype_transfer` cast a copy of the model and its inputs to float64, bfloat16 and float16, and an
+operation was given two types and raised. The finding names the line that made the tensor that stayed behind, or the
+plain attribute that holds it; or the constant that is too large for 16 bits. An output that is float32 in a float64
+model is an `info`.
+
+## What to do
+- `x.new_zeros(...)`, `torch.zeros_like(x)`, or `dtype=x.dtype`.
+- Keep constant tensors in buffers: `self.register_buffer("scale", ..., persistent=False)`.
+- `torch.finfo(x.dtype).min`, or `-inf`, in place of `-1e9`.
+
+## Source
+PyTorch documentation: `nn.Module.register_buffer`, "Tensor Attributes".
+""",
+    "hard-coded-device": """\
+A tensor on a fixed device does not follow when the model is moved to another one.
+
+## What it means
+The check `device_and_dtype_transfer` moved a copy of the model and its inputs to the meta device, where shapes and
+devices are followed without computing, and to a GPU if there is one. An operation was given tensors on two devices,
+or a device was asked for that is not there. The finding names the line that made the tensor, or the attribute that
+holds it.
+
+## What to do
+- `x.new_zeros(...)`, `torch.zeros_like(x)`, or `device=x.device`.
+- Keep constant tensors in buffers, and modules as attributes or in `nn.ModuleList`: `.to()` moves only these.
+
+## Source
+PyTorch documentation: "CUDA semantics", "Meta device".
+""",
 }

@@ -7,10 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
 from torch import Tensor, nn
 
 from diagnose.checks._rehearsal import Rehearsal
 from diagnose.errors import CheckError
+from diagnose.testing.strategies import Case, modules
 
 
 def net() -> nn.Module:
@@ -104,3 +106,25 @@ def test_what_is_no_loss_is_told(loss_fn: object, told: str) -> None:
 def test_a_model_that_raises_is_named() -> None:
     with Rehearsal(nn.Linear(4, 2), torch.randn(3, 5)) as rehearsal, pytest.raises(CheckError, match="Linear raised"):
         rehearsal.output()
+
+
+@settings(max_examples=25)
+@given(modules())
+def test_training_a_copy_of_any_module_leaves_it_as_it_was(case: Case) -> None:
+    before = {name: value.clone() for name, value in case.module.state_dict().items()}
+    random_state = torch.get_rng_state()
+    with Rehearsal(case.module, case.inputs, case.targets, case.loss_fn) as rehearsal:
+        optimizer = torch.optim.SGD(rehearsal.model.parameters(), lr=0.1)
+        rehearsal.loss().backward()
+        optimizer.step()
+    assert all(torch.equal(value, before[name]) for name, value in case.module.state_dict().items())
+    assert all(parameter.grad is None for parameter in case.module.parameters())
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_restart_leaves_modes_alone() -> None:
+    with Rehearsal(net(), torch.randn(16, 5)) as rehearsal:
+        rehearsal.model.eval()
+        rehearsal.output()
+        rehearsal.restart()
+        assert not any(module.training for module in rehearsal.model.modules())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from diagnose import check_gradients
+from diagnose.testing.strategies import Case, modules
 from tests.gradcheck.functions import changed, numbers, planted
 
 ACTIVATIONS = (nn.Tanh, nn.ReLU, nn.GELU, nn.Sigmoid, nn.Softplus, nn.ELU)
@@ -33,6 +34,13 @@ def test_random_mlps_are_right(made: tuple[nn.Sequential, Tensor], scalar: bool,
     model, x = made
     report = check_gradients(model, [x], loss_fn=(lambda y: y.square().mean()) if scalar else None, seed=seed)
     # A layer whose units are all dead has no gradient at all; that is right, too.
+    assert report.ok, str(report)
+
+
+@settings(max_examples=25)
+@given(modules(), st.integers(0, 1000))
+def test_modules_of_all_kinds_are_right(case: Case, seed: int) -> None:
+    report = check_gradients(case.module, [case.inputs], loss_fn=lambda y: case.loss_fn(y, case.targets), seed=seed)
     assert report.ok, str(report)
 
 

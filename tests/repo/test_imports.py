@@ -31,7 +31,8 @@ ALLOWED: dict[str, set[str]] = {
     "rules": {"history", "stats", "findings", "errors"},
     "isolation": {"errors"},
     "gradcheck": {"collect", "isolation", "findings", "errors"},
-    "checks": {"collect", "isolation", "rules", "stats", "findings", "errors"},
+    "baseline": {"errors"},
+    "checks": {"baseline", "collect", "isolation", "rules", "stats", "findings", "errors", "gradcheck"},
     "report": {"history", "stats", "findings", "rules", "errors"},
     "sinks": {"history", "stats", "findings", "storage", "report", "errors"},
 }

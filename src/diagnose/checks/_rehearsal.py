@@ -97,8 +97,11 @@ class Rehearsal:
         self._state.__exit__(kind, error, traceback)
 
     def restart(self) -> None:
-        """Puts random states and buffers back to what they were at the start. Parameters stay as they are."""
+        """Puts random states and buffers back to what they were at the start. Parameters and modes stay as they are."""
+        modes = [(module, module.training) for module in self.model.modules()]
         self._state.restore()
+        for module, training in modes:
+            module.training = training
 
     def output(self, batch: Batch | None = None, *, model: nn.Module | None = None) -> Any:
         """What the model returns for a batch.
@@ -108,7 +111,7 @@ class Rehearsal:
         """
         batch = batch or self.batch
         try:
-            return (model or self.model)(*batch.args, **batch.kwargs)
+            return (self.model if model is None else model)(*batch.args, **batch.kwargs)
         except Exception as error:
             raise CheckError(f"{self._name} raised {type(error).__name__}: {error}") from error
 
@@ -154,6 +157,12 @@ def first_tensor(output: Any) -> Tensor | None:
         if isinstance(value, Tensor):
             return value
     return next((tensor for tensor in tensors_in(output) if tensor.is_floating_point() and tensor.dim()), None)
+
+
+def as_batch(inputs: Inputs, targets: Any = None) -> Batch:
+    """A batch of what a model is given, as `Rehearsal` takes it."""
+    args, kwargs = _arguments(inputs)
+    return Batch(args, kwargs, targets)
 
 
 def _arguments(inputs: Inputs) -> tuple[tuple[Any, ...], Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from diagnose.errors import CheckFailedError
-from diagnose.findings import Evidence, Finding, Severity
+from diagnose.findings import Evidence, Finding, Severity, json_safe
 
 
 class Status(Enum):
@@ -70,7 +70,7 @@ class CheckResult:
             "status": self.status.value,
             "summary": self.summary,
             "findings": [finding.to_json() for finding in self.findings],
-            "evidence": dict(self.evidence),
+            "evidence": json_safe(dict(self.evidence)),
             "reason": self.reason,
         }
 

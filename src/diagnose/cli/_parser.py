@@ -56,14 +56,14 @@ def add_rule_options(parser: Parser) -> None:
     group.add_argument(
         "--select",
         metavar="CODES",
-        type=_codes,
+        type=codes,
         action="extend",
         help="report only these, comma-separated; `diagnose rules` lists the codes",
     )
     group.add_argument(
         "--ignore",
         metavar="CODES",
-        type=_codes,
+        type=codes,
         action="extend",
         help="leave these out",
     )
@@ -99,7 +99,7 @@ def add_rule_options(parser: Parser) -> None:
     )
 
 
-def _codes(text: str) -> list[str]:
+def codes(text: str) -> list[str]:
     return [code.strip() for code in text.split(",") if code.strip()]
 
 

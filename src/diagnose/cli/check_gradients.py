@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,8 +21,8 @@ DTYPES: Final = ("float16", "bfloat16", "float32", "float64", "complex64", "comp
 _DESCRIPTION: Final = """\
 Compares back-propagated gradients with centered differences: of all inputs and
 all parameters, on copies. FACTORY is MODULE:NAME or FILE.py:NAME, a function
-without arguments that returns a module, (module, inputs), (function, inputs) or
-(module, inputs, loss_fn).
+without arguments that returns a module, (module, inputs), (function, inputs),
+(module, inputs, loss_fn) or (module, inputs, loss_fn, targets).
 
 Exit code: 0 all right, 1 a gradient is wrong or unresolved, 2 wrong usage.
 """
@@ -47,7 +48,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--input-shape",
         metavar="SHAPE",
-        type=_shape,
+        type=shape,
         action="append",
         help="make up a normally distributed input, as 8,3,32,32; once per input, if the FACTORY returns none",
     )
@@ -77,14 +78,14 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(execute=execute, parser=parser)
 
 
-def _shape(text: str) -> tuple[int, ...]:
+def shape(text: str) -> tuple[int, ...]:
     try:
-        shape = tuple(int(size) for size in text.replace("x", ",").split(",") if size.strip())
+        sizes = tuple(int(size) for size in text.replace("x", ",").split(",") if size.strip())
     except ValueError:
-        shape = (-1,)
-    if any(size < 0 for size in shape):
+        sizes = (-1,)
+    if any(size < 0 for size in sizes):
         raise argparse.ArgumentTypeError(f"{text!r} is no shape: write it as 8,3,32,32")
-    return shape
+    return sizes
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -124,22 +125,33 @@ def execute(options: argparse.Namespace) -> int:
 def _in_dtype(made: Made, options: argparse.Namespace) -> tuple[Any, Any, Any]:
     """The target, inputs and loss in the precision that was asked for, with inputs made up if there are none."""
     import torch
+    from torch.utils._pytree import tree_map_only
 
     is_module = isinstance(made.target, torch.nn.Module)
     dtype = getattr(torch, options.dtype) if options.dtype else None
     inputs = made.inputs
-    if inputs is None:
-        if not options.input_shape:
-            raise FactoryError(f"{options.factory} returned a module without inputs: add --input-shape, as 8,3,32,32.")
-        first = next((p.dtype for p in made.target.parameters() if p.is_floating_point()), torch.float32)  # type: ignore[attr-defined]
-        generator = torch.Generator().manual_seed(options.seed)
-        inputs = tuple(torch.randn(s, generator=generator, dtype=dtype or first) for s in options.input_shape)
-    elif options.input_shape:
-        raise FactoryError(f"{options.factory} returned inputs: --input-shape is for factories that do not.")
+    if inputs is None or options.input_shape:
+        inputs = made_up(made, options, dtype)
     if dtype is None:
-        return made.target, inputs, made.loss_fn
+        return made.target, inputs, made.loss_of_output
     target = made.target.to(dtype) if is_module else made.target  # type: ignore[attr-defined]
-    return target, torch.utils._pytree.tree_map_only(torch.Tensor, lambda t: _cast(t, dtype), inputs), made.loss_fn
+    if made.targets is not None:
+        made = replace(made, targets=tree_map_only(torch.Tensor, lambda t: _cast(t, dtype), made.targets))
+    return target, tree_map_only(torch.Tensor, lambda t: _cast(t, dtype), inputs), made.loss_of_output
+
+
+def made_up(made: Made, options: argparse.Namespace, dtype: Any = None) -> tuple[Any, ...]:
+    """Inputs of the shapes that were asked for, for a module that came without."""
+    import torch
+
+    if made.inputs is not None:
+        raise FactoryError(f"{options.factory} returned inputs: --input-shape is for factories that do not.")
+    if not options.input_shape:
+        raise FactoryError(f"{options.factory} returned a module without inputs: add --input-shape, as 8,3,32,32.")
+    parameters = made.target.parameters()  # type: ignore[attr-defined]
+    first = next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
+    generator = torch.Generator().manual_seed(options.seed)
+    return tuple(torch.randn(s, generator=generator, dtype=dtype or first) for s in options.input_shape)
 
 
 def _cast(tensor: Any, dtype: Any) -> Any:

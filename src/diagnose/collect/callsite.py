@@ -66,12 +66,16 @@ def _origin_of_file(name: str) -> int:
     return 0 if is_nobodys or name.startswith((_TORCH, _OURS)) else 2
 
 
-def user_frame() -> FrameType | None:
-    """The innermost frame of the user's own code; else of a library that is not torch; else None."""
+def user_frame(above: str = "") -> FrameType | None:
+    """The innermost frame of the user's own code; else of a library that is not torch; else None.
+
+    Args:
+        above: a file of ours that calls the user's code: what called that is not looked at.
+    """
     frame: FrameType | None = sys._getframe(1)
     library: FrameType | None = None
     for _ in range(_MAX_DEPTH):
-        if frame is None:
+        if frame is None or frame.f_code.co_filename == above:
             break
         origin = _origin(frame.f_code)
         if origin == 2:
@@ -82,9 +86,9 @@ def user_frame() -> FrameType | None:
     return library
 
 
-def call_site() -> CallSite | None:
-    """File and line of `user_frame()`."""
-    frame = user_frame()
+def call_site(above: str = "") -> CallSite | None:
+    """File and line of `user_frame(above)`."""
+    frame = user_frame(above)
     return CallSite(frame.f_code.co_filename, frame.f_lineno) if frame else None
 
 

@@ -15,9 +15,11 @@ class Progress:
 
     Args:
         wanted: True shows it at once, False never.
+        what: is being done, left of the bar.
     """
 
-    def __init__(self, wanted: bool | None) -> None:
+    def __init__(self, wanted: bool | None, what: str = "gradients") -> None:
+        self._what = what
         self._wanted = wanted if wanted is not None else bool(sys.stderr and sys.stderr.isatty())
         self._wait_s = 0.0 if wanted else PATIENCE_S
         self._began = time.monotonic()
@@ -34,7 +36,7 @@ class Progress:
             self._bar.stop()
 
     def told(self, done: int, total: int) -> None:
-        """`done` of `total` tensors have been checked."""
+        """`done` of `total` tensors (or what it is that is done) have been checked."""
         if not self._wanted or time.monotonic() - self._began < self._wait_s:
             return
         if self._bar is None:
@@ -43,13 +45,13 @@ class Progress:
             from rich.progress import Progress as Bar
 
             columns = (
-                TextColumn("gradients"),
+                TextColumn(self._what),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
             )
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task("gradients", total=total)
+            self._task = self._bar.add_task(self._what, total=total)
             self._bar.start()
         self._bar.update(self._task, completed=done, total=total)

@@ -5,6 +5,7 @@ It takes no arguments and returns one of
     module                         the command makes up inputs, if it can
     (module, inputs)               or (function, inputs)
     (module, inputs, loss_fn)      loss_fn is given what the module returns
+    (module, inputs, loss_fn, targets)     loss_fn is given what the module returns, and the targets
 
 `inputs` is a tensor, a list or tuple of positional arguments, or a dict of keyword arguments. Every command that
 takes a FACTORY takes it so. Not imported by `diagnose.program` itself: a program that is run needs none of it.
@@ -25,7 +26,9 @@ from typing import Any, Final
 
 from diagnose.errors import FactoryError
 
-_SHAPES: Final = "a module, (module, inputs), (function, inputs) or (module, inputs, loss_fn)"
+_SHAPES: Final = (
+    "a module, (module, inputs), (function, inputs), (module, inputs, loss_fn) or (module, inputs, loss_fn, targets)"
+)
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,22 @@ class Made:
     Attributes:
         target: a module or a function.
         inputs: None if the factory made none; else positional arguments as a tuple, or keyword arguments as a dict.
-        loss_fn: None if the factory gave none.
+        loss_fn: None if the factory gave none. It is given the output, and the targets if there are any.
+        targets: None if the factory gave none.
     """
 
     target: Callable[..., Any]
     inputs: tuple[Any, ...] | dict[str, Any] | None
-    loss_fn: Callable[[Any], Any] | None
+    loss_fn: Callable[..., Any] | None
+    targets: Any = None
+
+    @property
+    def loss_of_output(self) -> Callable[[Any], Any] | None:
+        """The loss function with the targets put in: of the output alone."""
+        loss_fn, targets = self.loss_fn, self.targets
+        if loss_fn is None or targets is None:
+            return loss_fn
+        return lambda output: loss_fn(output, targets)
 
 
 def make(factory: str) -> Made:
@@ -90,12 +103,13 @@ def taken_apart(result: Any, factory: str) -> Made:
     Raises:
         FactoryError: it is nothing of what a factory may return.
     """
-    target, inputs, loss_fn = result, None, None
+    target, inputs, loss_fn, targets = result, None, None, None
     if isinstance(result, tuple):
-        if len(result) not in (2, 3):
+        if len(result) not in (2, 3, 4):
             raise FactoryError(f"{factory} returned a tuple of {len(result)}. It has to return {_SHAPES}.")
         target, inputs = result[:2]
-        loss_fn = result[2] if len(result) == 3 else None
+        loss_fn = result[2] if len(result) > 2 else None
+        targets = result[3] if len(result) > 3 else None
         if isinstance(inputs, Mapping):
             inputs = dict(inputs)
         elif not (isinstance(inputs, list | tuple) and not hasattr(inputs, "_fields")):
@@ -107,7 +121,9 @@ def taken_apart(result: Any, factory: str) -> Made:
         raise FactoryError(f"{factory} returned {what}. It has to return {_SHAPES}.")
     if loss_fn is not None and not callable(loss_fn):
         raise FactoryError(f"{factory} returned {_a(loss_fn)} as its loss_fn: that has to be callable.")
-    return Made(target, inputs, loss_fn)
+    if targets is not None and loss_fn is None:
+        raise FactoryError(f"{factory} returned targets without a loss_fn that is given them.")
+    return Made(target, inputs, loss_fn, targets)
 
 
 def _is_module(value: Any) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TextIO
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
 from diagnose.findings import Finding, Severity
 from diagnose.report import Report
@@ -32,6 +32,8 @@ _STYLES: Final = {
     Severity.WARNING: "bold yellow",
     Severity.INFO: "cyan",
 }
+NOT_APPLICABLE: Final = "-"
+_MARKS: Final = {"ok": "green", "FAILED": "bold red", NOT_APPLICABLE: "dim"}
 _VERDICT_STYLES: Final = {
     "broken": "bold red",
     "at-risk": "bold yellow",
@@ -52,6 +54,24 @@ def print_report(report: Report, stream: TextIO | None = None, *, verbose: bool 
     _Summary(report, _console(stream), verbose).print()
 
 
+def print_checks(
+    headline: str, rows: Sequence[Row], findings: Iterable[Finding], *, ok: bool, stream: TextIO | None = None
+) -> None:
+    """Prints a table of checks, then what they found in full.
+
+    Args:
+        headline: what was checked, and how many checks failed.
+        stream: stdout by default.
+    """
+    summary = _Summary(Report(), _console(stream if stream is not None else sys.stdout), verbose=True)
+    summary.labelled("diagnose:", headline, label_style="bold", style="green" if ok else "bold red")
+    summary.write()
+    summary.table(rows)
+    for finding in findings:
+        summary.write()
+        summary.finding(finding)
+
+
 def _console(stream: TextIO) -> Console:
     from rich.console import Console
 
@@ -65,6 +85,14 @@ def _console(stream: TextIO) -> Console:
     )
     console.width = max(NARROWEST, min(console.width, WIDEST))
     return console
+
+
+class Row(NamedTuple):
+    """One line of a table of checks: "ok", "FAILED" or "-", the check's name, and what it says."""
+
+    mark: str
+    name: str
+    text: str
 
 
 class _Summary:
@@ -125,6 +153,20 @@ class _Summary:
             text.truncate(room - len("..."))
             text = self.new_text(text.plain.rpartition(" ")[0] or text.plain).append("...")
         self.labelled(finding.severity.value.upper(), text, label_style=_STYLES[finding.severity])
+
+    def table(self, rows: Sequence[Row]) -> None:
+        """A line per check, its text wrapped to the right of its name."""
+        width = max((len(row.name) for row in rows), default=0) + 2
+        room = max(self.console.width - MARGIN - width, NARROWEST // 2)
+        for row in rows:
+            before = self.new_text(f"{row.mark:<{MARGIN}}", style=_MARKS[row.mark]).append(
+                f"{row.name:<{width}}", style="not dim"
+            )
+            style = "dim" if row.mark == NOT_APPLICABLE else ""
+            for line in self.new_text(self.safe(row.text), style=style).wrap(self.console, room) or [self.new_text()]:
+                line.rstrip()
+                self.write(self.new_text.assemble(before, line))  # type: ignore[attr-defined]
+                before = self.new_text(" " * (MARGIN + width))
 
     def run(self) -> None:
         """What was watched, at what cost, what was not, and where it is stored."""
