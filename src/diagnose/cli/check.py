@@ -23,21 +23,22 @@ STDOUT: Final = Path("-")
 VERSION: Final = 1
 
 _DESCRIPTION: Final = """\
-Runs experiments on a copy of a model, with one batch and its loss: does the loss
-begin where it should, does each parameter get a gradient, is the gradient right,
-can a few examples be learned by heart, which learning rates are worth trying?
-Checks that have nothing to look at say why.
+Runs experiments on a copy of a model, with one batch and its loss: does the
+loss begin where it should, does each parameter get a gradient, is the gradient
+right, can a few examples be learned by heart, which learning rates are worth
+trying? Checks that have nothing to look at say why.
 
-FACTORY is MODULE:NAME or FILE.py:NAME, a function without arguments that returns
+FACTORY is MODULE:NAME or FILE.py:NAME, a function without arguments that
+returns
   (module, inputs, loss_fn, targets)   loss_fn(output, targets) is one number
   (module, inputs, loss_fn)            loss_fn(output)
-  (module, inputs)                     the module returns its loss, or there is none
-  module                               and --input-shape says what inputs to make up
-inputs is a tensor, a list or tuple of arguments, or a dict of keyword arguments;
-8 examples or more are best.
+  (module, inputs)                     the module returns its loss, or has none
+  module                               --input-shape: what inputs to make up
+inputs is a tensor, a list or tuple of arguments, or a dict of keyword
+arguments; 8 examples or more are best.
 
-Exit code: 0 nothing was found, 1 a check failed, 2 wrong usage, or model or loss
-raise an exception.
+Exit code: 0 nothing was found, 1 a check failed, 2 wrong usage, or model or
+loss raise an exception.
 """
 
 _EPILOG: Final = """\
