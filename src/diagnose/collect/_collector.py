@@ -82,6 +82,11 @@ class Shared:
     histogram: Callable[[str, int, Tensor], None] | None = None
 
     @property
+    def probe_seconds_left(self) -> float:
+        """How long probes may still take."""
+        return self.probe_seconds - self.probed_s
+
+    @property
     def is_thorough(self) -> bool:
         """Whether this sample takes in what changes slowly, too: the first ones do, then about every fourth.
 

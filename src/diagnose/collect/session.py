@@ -33,6 +33,7 @@ from diagnose.collect.callsite import CallSite, call_site, code_id
 from diagnose.collect.checkpoints import CheckpointCollector
 from diagnose.collect.clipping import ClippingCollector
 from diagnose.collect.copies import TyingCollector
+from diagnose.collect.counterfactuals import CounterfactualCollector
 from diagnose.collect.discards import DiscardCollector
 from diagnose.collect.dissent import DissentCollector
 from diagnose.collect.evaluation import EvaluationCollector
@@ -94,7 +95,8 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     RowCollector,
     NeighbourCollector,
     DissentCollector,
-    ProbeCollector,  # last: it runs the model
+    ProbeCollector,  # last: they run the model
+    CounterfactualCollector,
 )
 _JUMP: Final = 8.0
 _MEMORY: Final = 0.9

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from diagnose.errors import HistoryError
 from diagnose.history._facts import (
     AccuracyFacts,
+    ConstantInputFacts,
     CopyFacts,
     DissentFacts,
     EvaluationFacts,
     EvaluationRows,
+    FitFacts,
     InputFacts,
     LabelFacts,
     LayerFacts,
@@ -28,6 +30,7 @@ from diagnose.history._facts import (
     ObjectiveFacts,
     OptimizerFacts,
     PairFacts,
+    PairingFacts,
     ParameterFacts,
     ProbeFacts,
     RunFacts,
@@ -60,6 +63,9 @@ _BY_NAME: Final[Mapping[str, type[Any]]] = {
     "neighbours": NeighbourFacts,
     "dissents": DissentFacts,
     "accuracies": AccuracyFacts,
+    "pairings": PairingFacts,
+    "fits": FitFacts,
+    "constant_inputs": ConstantInputFacts,
 }
 _IN_ORDER: Final[Mapping[str, type[Any]]] = {
     "twins": TwinFacts,
@@ -98,6 +104,9 @@ class History:
         self.neighbours: dict[str, NeighbourFacts] = {}
         self.dissents: dict[str, DissentFacts] = {}
         self.accuracies: dict[str, AccuracyFacts] = {}
+        self.pairings: dict[str, PairingFacts] = {}
+        self.fits: dict[str, FitFacts] = {}
+        self.constant_inputs: dict[str, ConstantInputFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------

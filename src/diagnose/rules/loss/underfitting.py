@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from diagnose.findings import Evidence, Finding, Location, Severity
-from diagnose.history import History
+from diagnose.history import FitFacts, History
 from diagnose.rules._base import NotRun, rule
+from diagnose.rules.loss._counterfactuals import can_fit, fit_evidence, fit_of
 from diagnose.rules.loss._course import Course, already_trained, opponents, warming_up
 from diagnose.rules.loss._evaluation import SAME_UNITS, Evaluation, evaluations, whole
 from diagnose.stats.curves import fall
@@ -31,6 +32,8 @@ def underfitting(
 
     - Has it settled: is it sure that the third and the last quarter of the run differ by less than `settled` = 2 %?
     - Is nothing learned by heart: do all evaluation losses in the same units end no more than `gap` = 10 % above it?
+
+    It tells whether copies of the weights fit a few examples of one batch, where that was tried.
     ## Why it matters
     If more can be learned from these inputs, this training will not learn it: it does not even fit the examples that
     it sees. More data will not help.
@@ -91,17 +94,43 @@ def _finding(history: History, course: Course, ratio: float, remains: float) -> 
         "evaluation_over_training": ratio,
         "optimizer": course.optimizer,
     }
+    fit = fit_of(history, course.optimizer)
+    shown, cause, remedy = _advice(fit)
     return Finding(
         "underfitting",
         Severity.INFO,
         f"the training loss settled at {course.late:.3g}, {100 * course.remaining():.0f} % of that of a model that "
-        "knows nothing, and the evaluation loss is no higher",
+        f"knows nothing, and the evaluation loss is no higher{shown}",
         Location(file=facts.file, line=facts.line),
         int(course.steps[0]),
         int(course.steps[-1]),
-        evidence,
-        cause="The model is too small or too strongly regularised, its learning rate is too low, or the targets cannot "
-        "be told better from these inputs.",
-        remedy="Fit one small batch to zero loss; then try a larger model and a higher learning rate: if the loss ends "
-        "where it is now, it is the data.",
+        evidence | fit_evidence(fit, None),
+        cause=cause,
+        remedy=remedy,
+    )
+
+
+def _advice(fit: FitFacts | None) -> tuple[str, str, str]:
+    """What a fit of a few examples adds to the message, the cause and the remedy."""
+    larger = "a larger model and a higher learning rate: if the loss ends where it is now, it is the data."
+    if fit is None:
+        return (
+            "",
+            "The model is too small or too strongly regularised, its learning rate is too low, or the targets cannot "
+            "be told better from these inputs.",
+            f"Fit one small batch to zero loss; then try {larger}",
+        )
+    numbers = f"{fit.examples} examples: {fit.before:.3g} became {fit.after:.3g} at best in {fit.steps} steps of Adam"
+    if can_fit(fit):
+        return (
+            f". Copies of its weights fit {numbers}",
+            "Few examples can be learned by heart: the learning rate is too low, the regularisation too strong, the "
+            "model too small for all the data, or the targets cannot be told better from these inputs.",
+            f"Try {larger}",
+        )
+    return (
+        f". Copies of its weights do not fit {numbers}",
+        "The model is too small, or computes less than it seems to (no activation between layers, units that died), "
+        "or its inputs do not tell the examples apart.",
+        f"See whether it can fit some ten examples in a few hundred steps; then try {larger}",
     )

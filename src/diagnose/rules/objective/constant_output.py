@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from diagnose.findings import Finding, Severity
-from diagnose.history import History, ObjectiveFacts
+from diagnose.history import ConstantInputFacts, History, ObjectiveFacts
 from diagnose.rules._base import rule
 from diagnose.rules.objective._calls import BINARY, REGRESSION, evidence, objectives, prior, where
 from diagnose.stats.curves import trailing_run
@@ -31,6 +31,10 @@ def constant_output(
     in the last `window` = 5 samples at least, after `min_steps` = 50 steps, they differ by less than `limit` =
     1 %: of odds for a classifier (0.01 in its logits); of the spread of the targets, and of their own size,
     otherwise. Labels or targets must vary. Outputs that are equal to `exact` = 1e-6 of their size are an error.
+
+    Where it could be tried, the model was also run on a batch of equal inputs, of zeros, and of inputs 10 times as
+    large. If its outputs moved by no more than `exact` of their size, it ignores its input, which is an error, too;
+    else it has collapsed: the input still arrives, and what it says is lost on the way.
     ## Why it matters
     The best that is left to such a model is the mean of the targets or the frequency of the classes. Its loss
     falls to that and stays there, which can look like slow learning.
@@ -57,7 +61,8 @@ def constant_output(
         late = late[late > min_steps]
         if len(late) < window:
             continue
-        yield _finding(facts, late, float(np.median(spread[-len(late) :])), float(scale[-1]), allowed, exact)
+        level = float(np.median(spread[-len(late) :]))
+        yield _finding(facts, late, level, float(scale[-1]), allowed, exact, _moved(history, facts.optimizer))
 
 
 def _targets_vary(facts: ObjectiveFacts) -> bool:
@@ -76,17 +81,46 @@ def _allowed(history: History, scope: str, facts: ObjectiveFacts, scale: Any, li
     return limit * np.minimum(float(np.median(targets)), scale)
 
 
-def _finding(facts: ObjectiveFacts, late: Any, spread: float, scale: float, allowed: Any, exact: float) -> Finding:
+def _moved(history: History, optimizer: str) -> ConstantInputFacts | None:
+    """What came of other inputs; None if they were not tried, or of several models."""
+    known = [facts for facts in history.constant_inputs.values() if facts.optimizer == optimizer and not facts.reason]
+    return known[0] if len(known) == 1 else None
+
+
+def _finding(
+    facts: ObjectiveFacts,
+    late: Any,
+    spread: float,
+    scale: float,
+    allowed: Any,
+    exact: float,
+    moved: ConstantInputFacts | None,
+) -> Finding:
     is_exact = spread <= exact * max(scale, exact)
     how = "are the same" if is_exact else f"differ by {spread:.2g} only"
+    cause = "Somewhere on the way to the output the model stops telling its inputs apart."
+    numbers = evidence(facts, output_spread=spread, limit=float(allowed[-1]), output_size=scale, samples=len(late))
+    shown, ignores = "", False
+    if moved is not None:
+        numbers["moved_by_other_inputs"] = moved.change
+        ignores = moved.change <= exact
+        if ignores:
+            shown = "; zeros, or inputs 10 times as large, give the same: the model ignores its input"
+            cause = "What it puts out is not made of its input: a variable that is overwritten, a branch that is not "
+            cause += "used, a factor of 0, or a layer whose units are all dead."
+        else:
+            shown = f"; the model has collapsed: far other inputs still move them, by {moved.change:.2g} of their size"
+            cause = "The input still arrives, but what tells examples apart is lost on the way: saturated or dead "
+            cause += "units, a normalisation or a mean over the wrong dimension, weights that shrank, or a bias that "
+            cause += "outweighs everything."
     return Finding(
         "constant-output",
-        Severity.ERROR if is_exact else Severity.WARNING,
-        f"since step {int(late[0])} the outputs {how} for all inputs, and the targets vary",
+        Severity.ERROR if is_exact or ignores else Severity.WARNING,
+        f"since step {int(late[0])} the outputs {how} for all inputs, and the targets vary{shown}",
         where(facts),
         int(late[0]),
         int(late[-1]),
-        evidence(facts, output_spread=spread, limit=float(allowed[-1]), output_size=scale, samples=len(late)),
-        cause="Somewhere on the way to the output the model stops telling its inputs apart.",
+        numbers,
+        cause=cause,
         remedy="Compare two examples layer by layer: the first layer whose outputs are equal is where to look.",
     )
