@@ -15,7 +15,7 @@ from torch import nn
 
 import diagnose
 from diagnose.findings import Severity
-from diagnose.history import EvaluationFacts, History
+from diagnose.history import EvaluationFacts, FitFacts, History
 from diagnose.rules import NotRun, all_rules
 from diagnose.testing import Parameter, history_of
 from tests.rules.looking import flat, noisy, said, the_only
@@ -112,3 +112,12 @@ def test_units_do_not_matter(scale: float, end: float) -> None:
         return history
 
     assert bool(said(of(scale), CODE)) is bool(said(of(1.0), CODE))
+
+
+@pytest.mark.parametrize(("after", "words"), [(0.1, "fit 32 examples"), (2.0, "do not fit 32 examples")])
+def test_a_fit_of_a_few_examples_is_told(after: float, words: str) -> None:
+    history = run(settling(1.5), 1.5)
+    history.fits["Net"] = FitFacts("Net", "SGD", "", 300, 32, 0, 100, 1.6, 2.2, after)
+    finding = the_only(history, CODE)
+    assert words in finding.message
+    assert finding.evidence["fit_to"] == after
