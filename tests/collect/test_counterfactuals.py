@@ -120,6 +120,25 @@ def test_a_network_that_has_collapsed_still_moves() -> None:
     assert constant.change > 1e-6
 
 
+STACKS = {
+    "one layer": (lambda: nn.Linear(D, K), True),
+    "layers without activation": (lambda: nn.Sequential(nn.Linear(D, 16), nn.Dropout(0.5), nn.Linear(16, K)), True),
+    "relu": (mlp, False),
+    "leaky relu": (lambda: nn.Sequential(nn.Linear(D, 16), nn.LeakyReLU(0.5), nn.Linear(16, K)), False),
+    "layer norm": (lambda: nn.Sequential(nn.Linear(D, 16), nn.LayerNorm(16), nn.Linear(16, K)), False),
+    "ignores its input": (lambda: Applied(lambda m, x: m["a"](0 * x), a=nn.Linear(D, K)), False),
+}
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_whether_a_network_is_affine(name: str) -> None:
+    torch.manual_seed(0)
+    make, affine = STACKS[name]
+    (constant,) = train(make(), classify).constant_inputs.values()
+    assert constant.reason == ""
+    assert constant.affine is affine
+
+
 def squeezed(model: nn.Module) -> Tensor:
     return F.mse_loss(model(rows()).squeeze(-1), rows()[:, 0])
 

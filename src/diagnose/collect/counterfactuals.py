@@ -68,6 +68,9 @@ SETTLED_ABOVE: Final = 0.5
 SETTLED: Final = 0.03
 ALIKE: Final = 0.02
 
+AFFINE: Final = 1e-3
+"""Rounding of float32 is a thousandth of that, and activations that do anything bend by far more."""
+
 _BY_INDEX: Final = frozenset({"cross_entropy", "nll_loss", "multi_margin_loss"})
 _BINARY: Final = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits"})
 _DISTANCES: Final = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "difference"})
@@ -448,6 +451,7 @@ class CounterfactualCollector(Collector):
         if any(not torch.equal(a, b) for a, b in zip(real, again, strict=True)):
             raise NotFittedError("its outputs differ from one run to the next")
         facts.spread = max(_relative(t - t.mean(0, keepdim=True), t) for t in real)
+        found: list[list[Tensor]] = []
         for by in (_mean_for_all, torch.zeros_like, _far_larger):
             with Unseen():
                 args, kwargs = _all_replaced((captured.args, captured.kwargs), facts.examples, by)
@@ -456,6 +460,11 @@ class CounterfactualCollector(Collector):
                 raise NotFittedError("its outputs change their shapes")
             moved = max(_relative(b - a, a) for a, b in zip(real, changed, strict=True))
             facts.change = max(facts.change, moved)
+            found.append(changed)
+        given = [t for t in tensors_in((captured.args, captured.kwargs)) if t.dim() and len(t) == facts.examples]
+        facts.affine = all(t.is_floating_point() for t in given) and all(
+            _is_affine(*outputs) for outputs in zip(real, *found, strict=True)
+        )
 
 
 # -- shuffling ---------------------------------------------------------------------------------------------
@@ -601,6 +610,16 @@ def _replaced(tensor: Tensor, examples: int, by: Callable[[Tensor], Tensor]) -> 
     if tensor.is_floating_point():
         return by(tensor)
     return tensor[:1].expand_as(tensor).clone() if by is _mean_for_all else tensor
+
+
+def _is_affine(real: Tensor, mean: Tensor, zero: Tensor, larger: Tensor) -> bool:
+    """Whether outputs depend on inputs as an affine function would let them, and depend on them at all."""
+    moved = larger - zero
+    size = float(moved.square().mean().sqrt())
+    if not size > AFFINE * float(zero.square().mean().sqrt()):
+        return False
+    by_scale, by_mean = moved - 10 * (real - zero), mean - real.mean(0, keepdim=True)
+    return max(float(by_scale.square().mean().sqrt()), 10 * float(by_mean.square().mean().sqrt())) <= AFFINE * size
 
 
 def _relative(difference: Tensor, outputs: Tensor) -> float:

@@ -415,6 +415,8 @@ class ConstantInputFacts:
             root mean squares).
         change: how far they move, in the same units, at most, when the inputs are their mean, zero, or 10 times
             what they are (numbers of classes and tokens: those of the first example for all).
+        affine: whether outputs are the inputs times a matrix, plus a constant: those of the mean input are the mean of
+            the outputs, and those of inputs 10 times as large lie 10 times as far from those of zero.
     """
 
     model: str = ""
@@ -424,6 +426,7 @@ class ConstantInputFacts:
     examples: int = 0
     spread: float = 0.0
     change: float = 0.0
+    affine: bool = False
 
 
 @dataclass

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from diagnose.findings import Severity
-from diagnose.history import ConstantInputFacts, History
+from diagnose.history import ConstantInputFacts, FitFacts, History
 from tests.rules.looking import said, the_only
 from tests.rules.objective.runs import trained, with_objective
 
@@ -85,6 +85,8 @@ def test_five_samples_after_fifty_steps(samples: int, spread: float) -> None:
 
 def moved(change: float, **options: Any) -> History:
     history = run([1e-4] * 12)
+    for objective in history.objectives.values():
+        objective.optimizer = "SGD"
     facts = {"model": "Net", "optimizer": "SGD", "step": 60, "examples": 16, "spread": 1e-4, "change": change}
     history.constant_inputs["Net"] = ConstantInputFacts(**{**facts, **options})
     return history
@@ -97,6 +99,14 @@ def test_a_model_that_ignores_its_input_is_told_from_one_that_has_collapsed() ->
     assert collapsed.severity is Severity.WARNING
     assert "collapsed" in collapsed.message
     assert collapsed.evidence["moved_by_other_inputs"] == 0.2
+
+
+def test_a_model_that_can_fit_a_batch_has_not_collapsed() -> None:
+    history = moved(0.2)
+    history.fits["Net"] = FitFacts("Net", "SGD", examples=32, steps=50, before=1.0, constant=1.0, after=0.05)
+    finding = the_only(history, CODE)
+    assert "collapsed" not in finding.message
+    assert "learn 32 examples in 50 steps" in finding.message
 
 
 @pytest.mark.parametrize("options", [{"reason": "too slow"}, {"optimizer": "Adam"}])

@@ -19,7 +19,8 @@ CANNOT_FIT: Final = 0.9
 KNOWS: Final = 0.1
 KNOWS_SIGMAS: Final = 6.0
 NO_BETTER: Final = 0.01
-"""Share of the shuffled loss. A hundredth is what a network gains that begins to learn a few labels by heart."""
+"""Share of the shuffled loss. It must be so little, and no more than chance may bring about: a network that begins to
+learn, if only a few labels by heart, is beyond chance soon."""
 
 
 def pairing_of(history: History, optimizer: str) -> PairingFacts | None:
@@ -43,7 +44,7 @@ def knows_its_targets(facts: PairingFacts) -> bool:
 
 def is_no_better(facts: PairingFacts) -> bool:
     """Whether the targets of the examples fit no better than those of others."""
-    return facts.sigmas < 2 or gain(facts) < NO_BETTER
+    return facts.sigmas < 2 and gain(facts) < NO_BETTER
 
 
 def fit_of(history: History, optimizer: str) -> FitFacts | None:

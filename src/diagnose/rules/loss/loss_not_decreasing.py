@@ -24,6 +24,7 @@ from diagnose.rules.loss._course import (
     Course,
     already_trained,
     courses,
+    guesses_by_call,
     opponents,
     warming_up,
 )
@@ -87,6 +88,8 @@ def loss_not_decreasing(
             guesses = course.guesses(guessing)
             if guesses is False or already_trained(history, course):
                 continue
+            # Of a sum, or a mean over something else, ln K is no level; of what the loss function is given, it is.
+            guesses = guesses or guesses_by_call(history, course, guessing)
             pairing = pairing_of(history, optimizer)
             if not guesses and pairing is not None and knows_its_targets(pairing):
                 continue
@@ -130,6 +133,9 @@ def _finding(
     if guesses and course.uninformed is not None:
         evidence |= {"loss_of_guessing": course.uninformed, "limit": guessing * course.uninformed}
         level = f", that of guessing ({course.uninformed:.3g})"
+    elif guesses:
+        evidence |= {"share_of_guessing_at_least": guessing}
+        level = " (for each example, that of guessing)"
     else:
         evidence |= {"largest_possible_fall": change.at_most() / abs(change.before), "limit": limit}
         level = ""
