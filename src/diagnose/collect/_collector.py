@@ -230,5 +230,11 @@ class Collector:
     def scheduler_made(self, scheduler: Any) -> None:
         """A learning rate scheduler of torch's has been made."""
 
+    def sampler_made(self, sampler: Any) -> None:
+        """A WeightedRandomSampler of torch's has been made."""
+
+    def sampler_used(self, sampler: Any) -> None:
+        """Examples are about to be drawn from it."""
+
     def finish(self) -> None:
         """The watch ends."""

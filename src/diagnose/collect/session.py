@@ -56,6 +56,7 @@ from diagnose.collect.protocol import ProtocolCollector
 from diagnose.collect.reading import readable, undisturbed
 from diagnose.collect.restored import RestoredCollector
 from diagnose.collect.rows import RowCollector
+from diagnose.collect.samplers import SamplerCollector
 from diagnose.collect.schedulers import SchedulerCollector
 from diagnose.collect.shadow import shadow_forward
 from diagnose.collect.sharing import SharingCollector
@@ -72,6 +73,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     SharingCollector,
     ClippingCollector,
     SchedulerCollector,
+    SamplerCollector,
     LedgerCollector,
     LeafCollector,
     SymmetryCollector,
@@ -549,6 +551,16 @@ class Session:
     def scheduler_made(self, scheduler: Any) -> None:
         with self._ours():
             self._tell("scheduler_made", scheduler)
+
+    def sampler_made(self, sampler: Any) -> None:
+        if not self._foreign():
+            with self._ours():
+                self._tell("sampler_made", sampler)
+
+    def sampler_used(self, sampler: Any) -> None:
+        if not self._foreign():
+            with self._ours():
+                self._tell("sampler_used", sampler)
 
     def loss_scaled(self, loss: Tensor, scaled: Tensor) -> None:
         # The scaled loss may overflow while the scale is being searched for; what counts is what was scaled.

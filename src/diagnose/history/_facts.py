@@ -556,6 +556,22 @@ class LifetimeFacts:
 
 
 @dataclass
+class SamplerFacts:
+    """What is known about one WeightedRandomSampler.
+
+    Attributes:
+        file, line: the user's line that makes it.
+        examples: how many it has weights for.
+        passes: how many times drawing from it was begun.
+    """
+
+    file: str | None = None
+    line: int | None = None
+    examples: int = 0
+    passes: int = 0
+
+
+@dataclass
 class SchedulerFacts:
     """What is known about one learning rate scheduler.
 

@@ -34,6 +34,7 @@ from diagnose.history._facts import (
     ParameterFacts,
     ProbeFacts,
     RunFacts,
+    SamplerFacts,
     SchedulerFacts,
     SymmetryFacts,
     TargetFacts,
@@ -72,6 +73,7 @@ _IN_ORDER: Final[Mapping[str, type[Any]]] = {
     "copies": CopyFacts,
     "loads": LoadFacts,
     "lifetimes": LifetimeFacts,
+    "samplers": SamplerFacts,
 }
 
 
@@ -96,6 +98,7 @@ class History:
         self.labels: dict[str, LabelFacts] = {}
         self.objectives: dict[str, ObjectiveFacts] = {}
         self.lifetimes: list[LifetimeFacts] = []
+        self.samplers: list[SamplerFacts] = []
         self.schedulers: dict[str, SchedulerFacts] = {}
         self.targets: dict[str, TargetFacts] = {}
         self.pairs: dict[str, PairFacts] = {}
