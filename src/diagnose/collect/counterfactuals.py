@@ -45,7 +45,7 @@ FROM_STEP: Final = 50
 """Before that a loss may well be where it began: heads start at zero, learning rates warm up."""
 
 FIT_FROM_STEP: Final = 100
-CHECK_GROWTH: Final = 1.1
+CHECK_GROWTH: Final = 1.25
 FIT_GROWTH: Final = 2
 EXAMPLES: Final = 32
 """Few enough that any network with more weights than they have labels can learn them by heart, and soon."""
@@ -269,7 +269,7 @@ class CounterfactualCollector(Collector):
         self._check_at = math.ceil(made * CHECK_GROWTH)
         names = [name for name, facts in self.history.optimizers.items() if facts.steps]
         self._stuck = {name for name in names if is_stuck(self.history, name)}
-        self._alike = any(_outputs_are_alike(self.history, name) for name in names)
+        self._alike = not self._stuck and any(_outputs_are_alike(self.history, name) for name in names)
         self._captures = made >= self._fit_at and bool(self._stuck or self._alike)
 
     def model_ran(self, run: ModelRun) -> None:

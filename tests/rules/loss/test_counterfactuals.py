@@ -91,10 +91,14 @@ def test_a_classifier_that_guesses_knows_nothing_whatever_permutations_say() -> 
 
 @pytest.mark.parametrize(
     "options",
-    [{"reason": "too slow"}, {"optimizer": "Adam"}, {"examples": 4}, {"repeated": 3}],
+    [{"reason": "too slow"}, {"optimizer": "Adam"}, {"examples": 4}, {"repeated": 3, "after": 1.5}],
 )
 def test_fits_that_do_not_count(options: dict[str, Any]) -> None:
-    assert fit_of(stuck(fits=fit(0.1, **options)), "SGD") is None
+    assert fit_of(stuck(fits=fit(**{"after": 0.1, **options})), "SGD") is None
+
+
+def test_equal_inputs_do_not_matter_where_they_were_fitted() -> None:
+    assert fit_of(stuck(fits=fit(0.1, repeated=3)), "SGD") is not None
 
 
 def test_of_two_models_nothing_is_said() -> None:

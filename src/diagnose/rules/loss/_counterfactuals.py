@@ -48,11 +48,17 @@ def is_no_better(facts: PairingFacts) -> bool:
 
 
 def fit_of(history: History, optimizer: str) -> FitFacts | None:
-    """The latest fit of a few examples for `optimizer`; None if there was none, or if equal inputs stood in its way."""
+    """The latest fit of a few examples for `optimizer`; None if there was none, or if it may be about several models.
+
+    Nor if equal inputs stood in its way: those may have different targets, which nothing can fit.
+    """
     known = [
         facts
         for facts in history.fits.values()
-        if facts.optimizer == optimizer and not facts.reason and facts.examples >= EXAMPLES and not facts.repeated
+        if facts.optimizer == optimizer
+        and not facts.reason
+        and facts.examples >= EXAMPLES
+        and (can_fit(facts) or not facts.repeated)
     ]
     return known[-1] if len(known) == 1 else None
 
