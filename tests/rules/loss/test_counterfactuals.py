@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diagnose.history import FitFacts, History, PairingFacts
+from diagnose.history import ConstantInputFacts, FitFacts, History, PairingFacts
 from diagnose.rules.loss._counterfactuals import (
     can_fit,
     cannot_fit,
@@ -17,6 +17,7 @@ from diagnose.rules.loss._counterfactuals import (
     gain,
     is_no_better,
     knows_its_targets,
+    layers_of_linear_model,
     pairing_of,
     reached,
 )
@@ -91,7 +92,7 @@ def test_a_classifier_that_guesses_knows_nothing_whatever_permutations_say() -> 
 
 @pytest.mark.parametrize(
     "options",
-    [{"reason": "too slow"}, {"optimizer": "Adam"}, {"examples": 4}, {"repeated": 3, "after": 1.5}],
+    [{"reason": "too slow"}, {"optimizer": "Adam"}, {"examples": 4}, {"repeated": 3, "after": 1.5}, {"constant": 0.0}],
 )
 def test_fits_that_do_not_count(options: dict[str, Any]) -> None:
     assert fit_of(stuck(fits=fit(**{"after": 0.1, **options})), "SGD") is None
@@ -127,3 +128,25 @@ def test_it_cannot_both_know_its_targets_and_do_no_better(loss: float, shuffled:
     facts = pairing(loss, sigmas, shuffled=shuffled)
     assert math.isfinite(gain(facts))
     assert not (knows_its_targets(facts) and is_no_better(facts))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "layers"),
+    [
+        (((64, 2), (64, 64), (1, 64)), 3),
+        (((32, 6), (2, 32)), 2),
+        (((1, 6),), 0),
+        (((4, 20), (20, 4)), 0),
+        ((), 0),
+    ],
+)
+def test_layers_of_a_linear_model(shapes: tuple[tuple[int, ...], ...], layers: int) -> None:
+    parameters = {f"{index}.weight": Parameter(shape) for index, shape in enumerate(shapes)}
+    history = history_of(steps=300, loss=flat(300, math.log(10), 0.01, seed=1), parameters=parameters)
+    assert layers_of_linear_model(history, "SGD") == 0, "it was not tried"
+    history.constant_inputs["Net"] = ConstantInputFacts("Net", "SGD", affine=True)
+    assert layers_of_linear_model(history, "SGD") == layers
+    if layers:
+        finding = the_only(history, CODE)
+        assert f"its {layers} layers compute what a single matrix would" in finding.message
+        assert finding.cause.startswith("There is no activation")

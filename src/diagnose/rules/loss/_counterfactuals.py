@@ -6,6 +6,7 @@ from typing import Final
 
 from diagnose.findings import Evidence
 from diagnose.history import FitFacts, History, PairingFacts
+from diagnose.rules.optimizer._weights import stepped_by
 
 BATCHES: Final = 5
 """Batches that tell whether a loss knows its targets: one alone may do so by chance."""
@@ -50,17 +51,20 @@ def is_no_better(facts: PairingFacts) -> bool:
 def fit_of(history: History, optimizer: str) -> FitFacts | None:
     """The latest fit of a few examples for `optimizer`; None if there was none, or if it may be about several models.
 
-    Nor if equal inputs stood in its way: those may have different targets, which nothing can fit.
+    Nor if a constant answer fits them all, or equal inputs stood in its way: those may have different targets, which
+    nothing can fit.
     """
     known = [
         facts
         for facts in history.fits.values()
-        if facts.optimizer == optimizer
-        and not facts.reason
-        and facts.examples >= EXAMPLES
-        and (can_fit(facts) or not facts.repeated)
+        if facts.optimizer == optimizer and not facts.reason and facts.examples >= EXAMPLES and _tells(facts)
     ]
     return known[-1] if len(known) == 1 else None
+
+
+def _tells(facts: FitFacts) -> bool:
+    """Whether there was something to fit, and nothing that cannot be fitted."""
+    return min(facts.before, facts.constant) > 0 and (can_fit(facts) or not facts.repeated)
 
 
 def reached(facts: FitFacts) -> float:
@@ -75,6 +79,22 @@ def can_fit(facts: FitFacts) -> bool:
 
 def cannot_fit(facts: FitFacts) -> bool:
     return reached(facts) >= CANNOT_FIT
+
+
+def layers_of_linear_model(history: History, optimizer: str) -> int:
+    """How many layers the only model of `optimizer` has, if it has several and is affine in its inputs; else 0.
+
+    Also 0 where a layer in between is narrower than what comes in and goes out: a matrix of low rank, made on purpose.
+    """
+    tried = [each for each in history.constant_inputs.values() if each.optimizer == optimizer and not each.reason]
+    if len(tried) != 1 or not tried[0].affine:
+        return 0
+    trained = stepped_by(history, optimizer)
+    known = [facts for name, facts in history.parameters.items() if name in trained and len(facts.shape) > 1]
+    shapes = [facts.shape for facts in sorted(known, key=lambda facts: facts.order or 0)]
+    if len(shapes) < 2 or min(shape[0] for shape in shapes[:-1]) < min(shapes[0][1], shapes[-1][0]):
+        return 0
+    return len(shapes)
 
 
 def fit_evidence(fit: FitFacts | None, pairing: PairingFacts | None) -> dict[str, Evidence]:

@@ -16,6 +16,7 @@ from diagnose.rules.loss._counterfactuals import (
     fit_of,
     is_no_better,
     knows_its_targets,
+    layers_of_linear_model,
     pairing_of,
 )
 from diagnose.rules.loss._course import (
@@ -141,6 +142,10 @@ def _finding(
         level = ""
     fit = fit_of(history, course.optimizer)
     shown, cause, remedy = _advice(fit, pairing)
+    if layers := layers_of_linear_model(history, course.optimizer):
+        shown += f". The model is a linear one: its {layers} layers compute what a single matrix would"
+        cause = f"There is no activation between the layers. {cause}"
+        remedy = f"Apply an activation after every layer but the last. {remedy}"
     return Finding(
         "loss-not-decreasing",
         Severity.WARNING,

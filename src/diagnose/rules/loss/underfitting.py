@@ -9,10 +9,9 @@ import numpy as np
 from diagnose.findings import Evidence, Finding, Location, Severity
 from diagnose.history import FitFacts, History
 from diagnose.rules._base import NotRun, rule
-from diagnose.rules.loss._counterfactuals import can_fit, fit_evidence, fit_of
+from diagnose.rules.loss._counterfactuals import can_fit, fit_evidence, fit_of, layers_of_linear_model
 from diagnose.rules.loss._course import Course, already_trained, main_course, opponents, warming_up
 from diagnose.rules.loss._evaluation import SAME_UNITS, Evaluation, evaluations, whole
-from diagnose.rules.optimizer._weights import stepped_by
 from diagnose.stats.curves import fall
 
 
@@ -64,7 +63,7 @@ def underfitting(
     """
     bent = dict(_affine_ones(history, min_steps, remains_affine, settled))
     for optimizer, course in bent.items():
-        yield _affine_finding(history, course, len(_matrices(history, optimizer)), remains_affine)
+        yield _affine_finding(history, course, layers_of_linear_model(history, optimizer), remains_affine)
     seen = whole(list(evaluations(history)))
     if not seen and not bent:
         raise NotRun("needs evaluation losses: a loss function in eval mode without gradients, or watch.log(val_loss=)")
@@ -90,28 +89,13 @@ def _judgeable(history: History, course: Course, min_steps: int) -> bool:
 def _affine_ones(history: History, min_steps: int, remains: float, settled: float) -> Iterator[tuple[str, Course]]:
     """Optimizers whose only model has several layers and is affine all the same, with what the loss did."""
     for optimizer in history.optimizers:
-        tried = [each for each in history.constant_inputs.values() if each.optimizer == optimizer and not each.reason]
         course = main_course(history, optimizer)
-        if course is None or len(tried) != 1 or not tried[0].affine or not _judgeable(history, course, min_steps):
+        if course is None or not layers_of_linear_model(history, optimizer):
             continue
-        matrices = _matrices(history, optimizer)
-        if len(matrices) < 2 or _has_bottleneck(matrices):
+        if not _judgeable(history, course, min_steps):
             continue
         if course.remaining() >= remains and not _still_falls(course, settled):
             yield optimizer, course
-
-
-def _matrices(history: History, optimizer: str) -> list[tuple[int, ...]]:
-    """The shapes of the trained weights of more than one dimension, in the order in which they run."""
-    trained = stepped_by(history, optimizer)
-    known = [facts for name, facts in history.parameters.items() if name in trained and len(facts.shape) > 1]
-    return [facts.shape for facts in sorted(known, key=lambda facts: facts.order or 0)]
-
-
-def _has_bottleneck(shapes: list[tuple[int, ...]]) -> bool:
-    """Whether a layer in between is narrower than what comes in and goes out: a matrix of low rank, made on purpose."""
-    narrowest = min(shape[0] for shape in shapes[:-1])
-    return narrowest < min(shapes[0][1], shapes[-1][0])
 
 
 def _affine_finding(history: History, course: Course, layers: int, remains: float) -> Finding:

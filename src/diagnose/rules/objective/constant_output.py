@@ -93,18 +93,18 @@ class _Tried:
 
     def says(self, exact: float) -> tuple[str, str]:
         """What they add to the message, and the cause."""
-        if self.moved is not None and self.moved.change <= exact:
-            return (
-                "; zeros, or inputs 10 times as large, give the same: the model ignores its input",
-                "What it puts out is not made of its input: a variable that is overwritten, a branch that is not used, "
-                "a factor of 0, or a layer whose units are all dead.",
-            )
         if self.fit is not None and can_fit(self.fit):
             return (
                 f"; copies of its weights learn {self.fit.examples} examples in {self.fit.steps} steps of Adam: it can "
                 "tell them apart",
                 "Not the model: a learning rate that is too low, weights that decay faster than they learn, or targets "
                 "that do not follow the inputs.",
+            )
+        if self.moved is not None and self.moved.change <= exact:
+            return (
+                "; zeros, or inputs 10 times as large, give the same: the model ignores its input",
+                "What it puts out is not made of its input: a variable that is overwritten, a branch that is not used, "
+                "a factor of 0, or a layer whose units are all dead.",
             )
         if self.moved is not None:
             return (
@@ -124,9 +124,10 @@ def _finding(
     how = "are the same" if is_exact else f"differ by {spread:.2g} only"
     shown, cause = tried.says(exact)
     numbers = evidence(facts, output_spread=spread, limit=float(allowed[-1]), output_size=scale, samples=len(late))
+    ignores = False
     if tried.moved is not None:
         numbers["moved_by_other_inputs"] = tried.moved.change
-    ignores = tried.moved is not None and tried.moved.change <= exact
+        ignores = tried.moved.change <= exact
     return Finding(
         "constant-output",
         Severity.ERROR if is_exact or ignores else Severity.WARNING,
