@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules import module as module_state
 from torch.overrides import TorchFunctionMode, _len_torch_function_stack
+from torch.utils.data import WeightedRandomSampler
 
 import diagnose
 from diagnose.collect import _board
@@ -317,6 +318,7 @@ def test_a_collector_that_raises_is_switched_off(victim: type[Collector], event:
             with torch.no_grad():
                 losses.append(F.mse_loss(model(torch.ones(1, 6)), torch.zeros(1, 2)))
         model.load_state_dict(model.state_dict())
+        list(WeightedRandomSampler([1.0, 1.0], 2))
         return losses
 
     plain = run()

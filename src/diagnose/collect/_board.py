@@ -2,7 +2,8 @@
 
 Patched are only functions that nobody stores, pickles or scripts: the one door to the autograd engine,
 `zero_grad`, `Module.train`, `Module.state_dict` and `load_state_dict`, the entry of a block without gradients,
-GradScaler's and clipping's inner steps, how a scheduler or a pass over a DataLoader begins, `torch.compile`.
+GradScaler's and clipping's inner steps, how a scheduler, a weighted sampler or a pass over a DataLoader begins,
+`torch.compile`.
 `F.relu` and its like are never replaced; forward.py reads them by a mode. A patch is taken back only if it is still
 ours; if somebody has patched over it, it stays, and does nothing. In a forked child nobody listens.
 """
@@ -27,7 +28,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, WeightedRandomSampler
 
 from diagnose.collect.callsite import code_id, is_ours_or_torchs
 
@@ -58,6 +59,8 @@ class Listener(Protocol):
     def gradients_clamped(self, gradients: list[Tensor], *, limit: float) -> None: ...
     def gradients_unscaled(self, optimizer: Optimizer, *, scale: float) -> None: ...
     def scheduler_made(self, scheduler: Any) -> None: ...
+    def sampler_made(self, sampler: WeightedRandomSampler) -> None: ...
+    def sampler_used(self, sampler: WeightedRandomSampler) -> None: ...
     def loss_scaled(self, loss: Tensor, scaled: Tensor) -> None: ...
     def mode_set(self, module: torch.nn.Module, *, training: bool) -> None: ...
     def gradients_off(self, place: tuple[int, int]) -> None: ...
@@ -247,6 +250,26 @@ def _wrap_loader(original: Callable[..., Any]) -> Callable[..., Any]:
             frame = sys._getframe(1)
             for listener in tuple(_listeners):
                 listener.loader_begins((code_id(frame.f_code), frame.f_lineno))
+        return original(self)
+
+    return __iter__
+
+
+def _wrap_sampler(original: Callable[..., Any]) -> Callable[..., Any]:
+    def init(self: WeightedRandomSampler, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        if not _silent():
+            for listener in tuple(_listeners):
+                listener.sampler_made(self)
+
+    return init
+
+
+def _wrap_drawing(original: Callable[..., Any]) -> Callable[..., Any]:
+    def __iter__(self: WeightedRandomSampler) -> Any:  # noqa: N807 (it stands in its place)
+        if not _silent():
+            for listener in tuple(_listeners):
+                listener.sampler_used(self)
         return original(self)
 
     return __iter__
@@ -495,6 +518,8 @@ def _install() -> None:
     _patches.append(_Patch(torch.inference_mode, "__enter__", _wrap_enter))
     _patches.append(_Patch(torch.set_grad_enabled, "__enter__", _wrap_enter_if_off))
     _patches.append(_Patch(DataLoader, "__iter__", _wrap_loader))
+    _patches.append(_Patch(WeightedRandomSampler, "__init__", _wrap_sampler))
+    _patches.append(_Patch(WeightedRandomSampler, "__iter__", _wrap_drawing))
     for owner, name, wrap in (  # private: absent in some versions, and then unseen
         (clip_grad, "_clip_grads_with_norm_", _wrap_clip),
         (clip_grad, "_group_tensors_by_device_and_dtype", _wrap_grouping),

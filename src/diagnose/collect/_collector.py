@@ -88,6 +88,11 @@ class Shared:
     histogram: Callable[[str, int, Tensor], None] | None = None
 
     @property
+    def probe_seconds_left(self) -> float:
+        """How long probes may still take."""
+        return self.probe_seconds - self.probed_s
+
+    @property
     def is_thorough(self) -> bool:
         """Whether this sample takes in what changes slowly, too: the first ones do, then about every fourth (every
         sixth, where very many in a row are sampled).
@@ -225,6 +230,12 @@ class Collector:
     # At any time.
     def scheduler_made(self, scheduler: Any) -> None:
         """A learning rate scheduler of torch's has been made."""
+
+    def sampler_made(self, sampler: Any) -> None:
+        """A WeightedRandomSampler of torch's has been made."""
+
+    def sampler_used(self, sampler: Any) -> None:
+        """Examples are about to be drawn from it."""
 
     def finish(self) -> None:
         """The watch ends."""

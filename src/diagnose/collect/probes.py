@@ -12,7 +12,6 @@ seen. A model that would take too much of the seconds that probes may take is ru
 from __future__ import annotations
 
 import itertools
-import os
 import time
 import weakref
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from torch.overrides import TorchFunctionMode
 from diagnose.collect._collector import Collector, Shared, Step
 from diagnose.collect.callsite import CallSite, call_site
 from diagnose.collect.forward import ActivationCall, LossCall, ModelRun, modes_in_place
+from diagnose.collect.memory import copies_fit
 from diagnose.collect.nested import mapped, tensors_in
 from diagnose.collect.reading import Unseen, undisturbed
 from diagnose.collect.unnoticed import run_unnoticed
@@ -38,7 +38,6 @@ _TURNS: Final = (3, 16)
 _EARLY_TARGETS: Final = 4
 _RUNS: Final = 8
 _TARGET_ELEMENTS: Final = 1 << 20
-_MEMORY_SHARE: Final = 0.1
 _SAME: Final = 0.95
 """Share of the targets that must be the next inputs; the rest may be padding."""
 _VARIED: Final = 0.2
@@ -108,7 +107,6 @@ class ProbeCollector(Collector):
         super().__init__(shared)
         self._batch: _Batch | None = None
         self._probed: dict[str, int] = {}
-        self._left_s = shared.probe_seconds
         self._softmaxes: list[_Softmax] = []
         self._early: list[Tensor] = []
 
@@ -121,7 +119,12 @@ class ProbeCollector(Collector):
         self._early.clear()
 
     def model_ran(self, run: ModelRun) -> None:
-        if self._batch is not None or not run.training or self.shared.turn < _TURNS[0] or self._left_s <= 0:
+        if (
+            self._batch is not None
+            or not run.training
+            or self.shared.turn < _TURNS[0]
+            or self.shared.probe_seconds_left <= 0
+        ):
             return
         name = self.inventory.module_name(run.module)
         if name is None:
@@ -131,7 +134,7 @@ class ProbeCollector(Collector):
         if times >= len(_TURNS) or self.shared.turn < _TURNS[times]:
             return
         self._probed[name] = times + 1
-        if not _fits_in_memory(run.module, (run.args, run.kwargs)):
+        if not copies_fit((1, tensors_in((run.args, run.kwargs))), (1, run.module.buffers())):
             return self._not_run(name, "a copy of its inputs and buffers would take a tenth of the free memory")
         with Unseen():
             args, kwargs = mapped((run.args, dict(run.kwargs)), lambda tensor: tensor.detach().clone())
@@ -169,7 +172,7 @@ class ProbeCollector(Collector):
             if not undisturbed() or modes_in_place():
                 raise _NotRunError("a mode of the program's would have seen it")
             with torch._C._EnableTorchFunction():
-                probe = _Probe(module, batch, outside=self._softmaxes, seconds=self._left_s)
+                probe = _Probe(module, batch, outside=self._softmaxes, seconds=self.shared.probe_seconds_left)
             for kind, look in (("one-sample", probe.one_sample), ("next-token", probe.next_token)):
                 try:
                     with torch._C._EnableTorchFunction():
@@ -180,9 +183,7 @@ class ProbeCollector(Collector):
         except _NotRunError as reason:
             self._not_run(batch.name, str(reason))
         finally:
-            spent_s = time.perf_counter() - begun_s
-            self._left_s -= spent_s
-            self.shared.probed_s += spent_s
+            self.shared.probed_s += time.perf_counter() - begun_s
 
     def _not_run(self, name: str, reason: str) -> None:
         for kind in ("one-sample", "next-token"):
@@ -381,20 +382,3 @@ def _moved(before: Tensor, after: Tensor, *, dim: int) -> Tensor:
     spread = float(wide.nan_to_num(0.0).std()) if wide.numel() > 1 else 0.0
     tolerance = _TOLERANCE * (1 if before.dtype in (torch.float32, torch.float64) else 30)
     return (change.amax(1) > tolerance * spread + 1e-12).cpu()
-
-
-def _fits_in_memory(module: nn.Module, inputs: Any) -> bool:
-    tensors = [*tensors_in(inputs), *module.buffers()]
-    needed: dict[torch.device, int] = {}
-    for tensor in tensors:
-        needed[tensor.device] = needed.get(tensor.device, 0) + tensor.numel() * tensor.element_size()
-    return all(bytes_ <= _MEMORY_SHARE * _free_bytes(device) for device, bytes_ in needed.items())
-
-
-def _free_bytes(device: torch.device) -> float:
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    try:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):  # not everywhere
-        return float("inf")

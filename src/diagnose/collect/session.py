@@ -41,6 +41,7 @@ from diagnose.collect.callsite import CallSite, call_site, code_id, is_inside_of
 from diagnose.collect.checkpoints import CheckpointCollector
 from diagnose.collect.clipping import ClippingCollector
 from diagnose.collect.copies import TyingCollector
+from diagnose.collect.counterfactuals import CounterfactualCollector
 from diagnose.collect.discards import DiscardCollector
 from diagnose.collect.dissent import DissentCollector
 from diagnose.collect.evaluation import EvaluationCollector
@@ -63,6 +64,7 @@ from diagnose.collect.protocol import ProtocolCollector
 from diagnose.collect.reading import readable, undisturbed
 from diagnose.collect.restored import RestoredCollector
 from diagnose.collect.rows import RowCollector
+from diagnose.collect.samplers import SamplerCollector
 from diagnose.collect.schedulers import SchedulerCollector
 from diagnose.collect.shadow import shadow_forward
 from diagnose.collect.sharing import SharingCollector
@@ -79,6 +81,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     SharingCollector,
     ClippingCollector,
     SchedulerCollector,
+    SamplerCollector,
     LedgerCollector,
     LeafCollector,
     SymmetryCollector,
@@ -102,7 +105,8 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     RowCollector,
     NeighbourCollector,
     DissentCollector,
-    ProbeCollector,  # last: it runs the model
+    ProbeCollector,  # last: they run the model
+    CounterfactualCollector,
 )
 _JUMP: Final = 8.0
 _MEMORY: Final = 0.9
@@ -604,6 +608,16 @@ class Session:
     def scheduler_made(self, scheduler: Any) -> None:
         with self._ours():
             self._tell("scheduler_made", scheduler)
+
+    def sampler_made(self, sampler: Any) -> None:
+        if not self._foreign():
+            with self._ours():
+                self._tell("sampler_made", sampler)
+
+    def sampler_used(self, sampler: Any) -> None:
+        if not self._foreign():
+            with self._ours():
+                self._tell("sampler_used", sampler)
 
     def loss_scaled(self, loss: Tensor, scaled: Tensor) -> None:
         # The scaled loss may overflow while the scale is being searched for; what counts is what was scaled.

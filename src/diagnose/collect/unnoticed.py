@@ -61,21 +61,13 @@ def run_unnoticed(
     Returns:
         Its output, and None; or None, and the reason for which this model is not to be run again.
     """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return None, "its forward may communicate with other processes"
-    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
-        return None, "it holds scripted modules"
-    if lasting := lasting_effect(model):
-        return None, f"its forward may leave something behind: {lasting}"
-    before = _attributes(model)
+    if reason := refusal(model):
+        return None, reason
+    before = attributes_of(model)
     try:
         with (
-            _board.eager_only(),
-            _random_states(model),
-            _hooks_suspended(model),
+            out_of_sight(model),
             _evaluation_mode(model) if evaluating else contextlib.nullcontext(),
-            contextlib.redirect_stdout(io.StringIO()),
-            torch.compiler.set_stance("force_eager"),
             torch.no_grad(),
         ):
             inputs = tree_map_only(Tensor, torch.clone, (args, kwargs))
@@ -83,11 +75,35 @@ def run_unnoticed(
             with watched_by or contextlib.nullcontext():
                 output = functional_call(model, buffers, *inputs)
     except Exception as error:
-        _restore(before)
+        restore(before)
         return None, f"a second, eager forward raised {type(error).__name__}: {error}"
-    if changed := _restore(before):
+    if changed := restore(before):
         return None, f"its forward changes its attribute {changed}"
     return output, None
+
+
+def refusal(model: nn.Module) -> str | None:
+    """Why this model is not to be run once more; None if it may be."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return "its forward may communicate with other processes"
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        return "it holds scripted modules"
+    if lasting := lasting_effect(model):
+        return f"its forward may leave something behind: {lasting}"
+    return None
+
+
+@contextlib.contextmanager
+def out_of_sight(model: nn.Module) -> Iterator[None]:
+    """Within it `model` may run, eagerly: random states come back, its hooks are not called, what it prints is lost."""
+    with (
+        _board.eager_only(),
+        _random_states(model),
+        _hooks_suspended(model),
+        contextlib.redirect_stdout(io.StringIO()),
+        torch.compiler.set_stance("force_eager"),
+    ):
+        yield
 
 
 def lasting_effect(model: nn.Module) -> str | None:
@@ -173,7 +189,7 @@ def _hooks_suspended(model: nn.Module) -> Iterator[None]:
             module.__dict__[attribute] = hooks
 
 
-class _Snapshot:
+class Snapshot:
     """Attributes of an object, and shallow copies of those that are containers or tensors."""
 
     def __init__(self, holder: Any) -> None:
@@ -192,7 +208,7 @@ class _Snapshot:
         for key, value in self.values.items():
             if now.get(key) is not value:
                 namespace[key] = value
-                changed = changed or key
+                changed = changed or (key if key not in _FOLLOWS_WEIGHTS else None)
             copy = self.copies.get(key)
             if isinstance(copy, Tensor):
                 if not torch.equal(copy, value):
@@ -207,20 +223,22 @@ class _Snapshot:
 
 
 _KEPT_ELSEWHERE: Final = frozenset({"_parameters", "_buffers", "_modules", *_HOOKS})
+_FOLLOWS_WEIGHTS: Final = frozenset({"_flat_weights", "_flat_weight_refs"})
+"""Of torch's recurrent layers: put right like all others, and no sign of a forward that changes things."""
 
 
 def _own(holder: Any) -> Mapping[str, Any]:
     return {key: value for key, value in vars(holder).items() if key not in _KEPT_ELSEWHERE}
 
 
-def _attributes(model: nn.Module) -> list[_Snapshot]:
+def attributes_of(model: nn.Module) -> list[Snapshot]:
     """The modules' own attributes, and those of the plain objects that they hold (a configuration, a counter)."""
     holders: dict[int, Any] = {id(module): module for module in model.modules()}
     for module in tuple(holders.values()):
         for value in _own(module).values():
             if _is_plain_object(value):
                 holders.setdefault(id(value), value)
-    return [_Snapshot(holder) for holder in holders.values()]
+    return [Snapshot(holder) for holder in holders.values()]
 
 
 def _is_plain_object(value: Any) -> bool:
@@ -231,7 +249,7 @@ def _is_plain_object(value: Any) -> bool:
     )
 
 
-def _restore(snapshots: list[_Snapshot]) -> str | None:
+def restore(snapshots: list[Snapshot]) -> str | None:
     """Puts all attributes back; returns the name of one that had changed."""
     changed = [snapshot.restore() for snapshot in snapshots]
     return next((name for name in changed if name is not None), None)

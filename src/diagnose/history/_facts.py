@@ -348,6 +348,92 @@ class ProbeFacts:
 
 
 @dataclass
+class PairingFacts:
+    """Whether a loss is lower with each example's own target than with another's; see collect/counterfactuals.py.
+
+    It is asked only while the loss has not fallen, of sampled steps; what is kept is of the latest batches.
+
+    Attributes:
+        optimizer: whose steps these were.
+        loss_function: its name; "difference" where the mean square of a difference stands for a loss written by hand.
+        file, line: the user's line that calls it.
+        reason: why it was not asked; "" if it was.
+        first_step, last_step: between which the batches were met.
+        batches: how many are kept.
+        examples: of one batch.
+        loss, shuffled: its means over the batches, with their own targets and with permuted ones.
+        sigmas: how far the loss lies below the shuffled one, in standard deviations of what permutations do to it.
+    """
+
+    optimizer: str = ""
+    loss_function: str = ""
+    file: str | None = None
+    line: int | None = None
+    reason: str = ""
+    first_step: int = 0
+    last_step: int = 0
+    batches: int = 0
+    examples: int = 0
+    loss: float = 0.0
+    shuffled: float = 0.0
+    sigmas: float = 0.0
+
+
+@dataclass
+class FitFacts:
+    """Whether copies of a model's weights can fit a few examples of one batch; see collect/counterfactuals.py.
+
+    Attributes:
+        model: qualified name of the module, or its class name.
+        optimizer: the one that steps next.
+        reason: why it was not tried; "" if it was.
+        step: the step after which it was tried, the latest time.
+        examples: how many examples there were to be fitted.
+        repeated: those of them whose inputs are equal to those of another one.
+        steps: steps of Adam that were made with the copies.
+        before: the loss of these examples.
+        constant: the loss of the best answer that is the same for all of them; inf if not known.
+        after: the lowest loss that was reached.
+    """
+
+    model: str = ""
+    optimizer: str = ""
+    reason: str = ""
+    step: int = 0
+    examples: int = 0
+    repeated: int = 0
+    steps: int = 0
+    before: float = 0.0
+    constant: float = 0.0
+    after: float = 0.0
+
+
+@dataclass
+class ConstantInputFacts:
+    """How far outputs move when every example of a batch is given the same input; see collect/counterfactuals.py.
+
+    Attributes:
+        model, optimizer, reason, step: as in FitFacts.
+        examples: of the batch.
+        spread: how far the outputs of different examples are apart, in units of the size of the outputs (both are
+            root mean squares).
+        change: how far they move, in the same units, at most, when the inputs are their mean, zero, or 10 times
+            what they are (numbers of classes and tokens: those of the first example for all).
+        affine: whether outputs are the inputs times a matrix, plus a constant: those of the mean input are the mean of
+            the outputs, and those of inputs 10 times as large lie 10 times as far from those of zero.
+    """
+
+    model: str = ""
+    optimizer: str = ""
+    reason: str = ""
+    step: int = 0
+    examples: int = 0
+    spread: float = 0.0
+    change: float = 0.0
+    affine: bool = False
+
+
+@dataclass
 class EvaluationFacts:
     """What is known about one evaluation stream: losses measured again and again at the same place.
 
@@ -471,6 +557,22 @@ class LifetimeFacts:
     died: int | None = None
     file: str | None = None
     line: int | None = None
+
+
+@dataclass
+class SamplerFacts:
+    """What is known about one WeightedRandomSampler.
+
+    Attributes:
+        file, line: the user's line that makes it.
+        examples: how many it has weights for.
+        passes: how many times drawing from it was begun.
+    """
+
+    file: str | None = None
+    line: int | None = None
+    examples: int = 0
+    passes: int = 0
 
 
 @dataclass

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from diagnose.errors import HistoryError
 from diagnose.history._facts import (
     AccuracyFacts,
+    ConstantInputFacts,
     CopyFacts,
     DissentFacts,
     EvaluationFacts,
     EvaluationRows,
+    FitFacts,
     InputFacts,
     LabelFacts,
     LayerFacts,
@@ -28,9 +30,11 @@ from diagnose.history._facts import (
     ObjectiveFacts,
     OptimizerFacts,
     PairFacts,
+    PairingFacts,
     ParameterFacts,
     ProbeFacts,
     RunFacts,
+    SamplerFacts,
     SchedulerFacts,
     SymmetryFacts,
     TargetFacts,
@@ -60,12 +64,16 @@ _BY_NAME: Final[Mapping[str, type[Any]]] = {
     "neighbours": NeighbourFacts,
     "dissents": DissentFacts,
     "accuracies": AccuracyFacts,
+    "pairings": PairingFacts,
+    "fits": FitFacts,
+    "constant_inputs": ConstantInputFacts,
 }
 _IN_ORDER: Final[Mapping[str, type[Any]]] = {
     "twins": TwinFacts,
     "copies": CopyFacts,
     "loads": LoadFacts,
     "lifetimes": LifetimeFacts,
+    "samplers": SamplerFacts,
 }
 
 
@@ -90,6 +98,7 @@ class History:
         self.labels: dict[str, LabelFacts] = {}
         self.objectives: dict[str, ObjectiveFacts] = {}
         self.lifetimes: list[LifetimeFacts] = []
+        self.samplers: list[SamplerFacts] = []
         self.schedulers: dict[str, SchedulerFacts] = {}
         self.targets: dict[str, TargetFacts] = {}
         self.pairs: dict[str, PairFacts] = {}
@@ -98,6 +107,9 @@ class History:
         self.neighbours: dict[str, NeighbourFacts] = {}
         self.dissents: dict[str, DissentFacts] = {}
         self.accuracies: dict[str, AccuracyFacts] = {}
+        self.pairings: dict[str, PairingFacts] = {}
+        self.fits: dict[str, FitFacts] = {}
+        self.constant_inputs: dict[str, ConstantInputFacts] = {}
         self.run = RunFacts()
 
     # -- writing --------------------------------------------------------------------------------

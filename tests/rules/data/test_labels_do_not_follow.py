@@ -12,7 +12,16 @@ from torch import Tensor, nn
 
 import diagnose
 from diagnose.findings import Finding, Severity
-from diagnose.history import AccuracyFacts, EvaluationFacts, History, LabelFacts, LossFacts, NeighbourFacts
+from diagnose.history import (
+    AccuracyFacts,
+    EvaluationFacts,
+    FitFacts,
+    History,
+    LabelFacts,
+    LossFacts,
+    NeighbourFacts,
+    PairingFacts,
+)
 from diagnose.rules.data.labels_misaligned import labels_misaligned
 
 Pair = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -99,6 +108,19 @@ def facts(**changes: float) -> NeighbourFacts:
 )
 def test_edges(changes: dict[str, float], evaluated: float | None, speaks: bool) -> None:
     assert bool(list(labels_misaligned(history_of(facts(**changes), evaluated=evaluated)))) is speaks
+
+
+@pytest.mark.parametrize(("own", "sigmas", "speaks"), [(0.69, 0.5, True), (0.6, 7.0, False), (0.6, 5.0, True)])
+def test_permuted_labels(own: float, sigmas: float, speaks: bool) -> None:
+    """If its own labels fit a tenth better than permuted ones, the network has found something."""
+    history = history_of(facts(), evaluated=None)
+    history.pairings["loss"] = PairingFacts("SGD", batches=8, examples=32, loss=own, shuffled=0.69, sigmas=sigmas)
+    history.fits["Net"] = FitFacts("Net", "SGD", examples=32, steps=50, before=0.7, constant=0.69, after=0.05)
+    found = list(labels_misaligned(history))
+    assert bool(found) is speaks
+    if own == 0.69:
+        assert "learn 32 examples by heart" in found[0].message
+        assert found[0].evidence["loss_of_permuted_targets"] == 0.69
 
 
 @pytest.mark.parametrize(

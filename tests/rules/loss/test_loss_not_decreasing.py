@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from diagnose.findings import Severity
-from diagnose.history import History
+from diagnose.history import History, ObjectiveFacts
 from diagnose.testing import Parameter, history_of
 from tests.rules.looking import chain, falling, flat, noisy, said, the_only
 
@@ -129,3 +129,18 @@ def test_a_last_phase_at_the_level_that_was_reached() -> None:
 def test_of_two_terms_one_stays() -> None:
     losses = {"main": falling(300), "term": flat(300, 5.0, 0.001)}
     assert not said(history_of(steps=300, loss=losses, parameters=CLASSES), CODE)
+
+
+# -- what the loss function gives for each example ---------------------------------------------------
+
+
+@pytest.mark.parametrize(("value", "fires"), [(2.30, True), (2.25, False)])
+def test_a_sum_that_is_divided_by_the_size_of_the_set(value: float, fires: bool) -> None:
+    """It falls a little, surely, and far too slowly; ln K is no level of it."""
+    history = run(np.linspace(0.0368, 0.0360, 300) + 1e-5 * np.random.default_rng(0).normal(size=300), "DivBackward0")
+    history.objectives["cross_entropy (train.py:7)"] = ObjectiveFacts(
+        "cross_entropy", optimizer="SGD", classes=10, calls=20, used=20, alone=20, uninformed=math.log(10)
+    )
+    for step in range(10, 300, 10):
+        history.record("objective", step, {"cross_entropy (train.py:7)": value}, clock="SGD")
+    assert bool(said(history, CODE)) is fires

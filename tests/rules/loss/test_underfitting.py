@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import nn
 
 import diagnose
 from diagnose.findings import Severity
-from diagnose.history import EvaluationFacts, History
+from diagnose.history import ConstantInputFacts, EvaluationFacts, FitFacts, History
 from diagnose.rules import NotRun, all_rules
 from diagnose.testing import Parameter, history_of
 from tests.rules.looking import flat, noisy, said, the_only
@@ -112,3 +113,68 @@ def test_units_do_not_matter(scale: float, end: float) -> None:
         return history
 
     assert bool(said(of(scale), CODE)) is bool(said(of(1.0), CODE))
+
+
+@pytest.mark.parametrize(("after", "words"), [(0.1, "fit 32 examples"), (2.0, "do not fit 32 examples")])
+def test_a_fit_of_a_few_examples_is_told(after: float, words: str) -> None:
+    history = run(settling(1.5), 1.5)
+    history.fits["Net"] = FitFacts("Net", "SGD", "", 300, 32, 0, 100, 1.6, 2.2, after)
+    finding = the_only(history, CODE)
+    assert words in finding.message
+    assert finding.evidence["fit_to"] == after
+
+
+# -- models that turn out to be linear -----------------------------------------------------------------
+
+
+def linear(*shapes: tuple[int, ...], end: float = 1.5, **options: Any) -> History:
+    loss = settling(end)
+    parameters = {f"{index}.weight": Parameter(shape) for index, shape in enumerate(shapes)}
+    history = history_of(steps=len(loss), loss=loss, parameters=parameters, grad_fn="MseLossBackward0")
+    facts = {"model": "Net", "optimizer": "SGD", "step": 300, "examples": 32, "change": 9.0, "affine": True}
+    history.constant_inputs["Net"] = ConstantInputFacts(**{**facts, **options})
+    return history
+
+
+STACKED = ((64, 2), (64, 64), (1, 64))
+
+
+def test_layers_without_an_activation_are_one_layer() -> None:
+    finding = the_only(linear(*STACKED), CODE)
+    assert finding.severity is Severity.WARNING
+    assert "its 3 layers compute what a single matrix would" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("shapes", "options"),
+    [
+        (STACKED, {"affine": False}),
+        (STACKED, {"reason": "too slow"}),
+        (STACKED, {"optimizer": "Adam"}),
+        (STACKED, {"end": 0.4}),  # most was linear
+        (((1, 64),), {}),
+        (((4, 20), (20, 4)), {}),  # a linear autoencoder
+    ],
+)
+def test_linear_models_that_are_meant_or_good_enough(shapes: tuple[tuple[int, ...], ...], options: Any) -> None:
+    history = linear(*shapes, **options)
+    with contextlib.suppress(NotRun):
+        assert not said(history, CODE)
+
+
+@pytest.mark.parametrize(("activation", "speaks"), [(nn.Identity, True), (nn.ReLU, False)])
+def test_a_forgotten_activation_in_a_real_run(activation: type[nn.Module], speaks: bool) -> None:
+    torch.manual_seed(0)
+    inputs = torch.rand(3000, 2) * 2 - 1
+    targets = 3 * inputs[:, :1] * inputs[:, 1:] + inputs.sum(1, keepdim=True)
+    model = nn.Sequential(nn.Linear(2, 32), activation(), nn.Linear(32, 32), activation(), nn.Linear(32, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    with diagnose.watch(model, optimizer, summary=False, schedule="seeded") as watch:
+        for _ in range(10):
+            for rows in torch.randperm(3000).split(64):
+                optimizer.zero_grad()
+                F.mse_loss(model(inputs[rows]), targets[rows]).backward()
+                optimizer.step()
+    found = [finding for finding in watch.findings if finding.code == CODE]
+    assert bool(found) is speaks
+    assert [facts.affine for facts in watch.history.constant_inputs.values()] in ([speaks], [])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diagnose.findings import Severity
-from diagnose.history import History
+from diagnose.history import History, SamplerFacts
 from diagnose.testing import history_of
 from tests.rules.looking import flat, said, the_only
 from tests.rules.objective.runs import with_objective
@@ -55,6 +55,27 @@ def test_only_the_majority_is_predicted() -> None:
 )
 def test_healthy_ones(healthy) -> None:
     assert not said(run(**healthy), CODE)
+
+
+@pytest.mark.parametrize(
+    ("samplers", "speaks"),
+    [
+        ([SamplerFacts("train.py", 3, 1000)], True),
+        ([SamplerFacts("train.py", 3, 1000, passes=1)], False),
+        ([SamplerFacts("train.py", 3, 1000), SamplerFacts("train.py", 4, 1000, passes=8)], False),
+        ([SamplerFacts("train.py", 3, 50)], False),
+        ([], False),
+    ],
+)
+def test_a_sampler_that_was_made_and_not_used(samplers: list[SamplerFacts], speaks: bool) -> None:
+    history = run(loss=0.8 * ENTROPY)
+    history.samplers.extend(samplers)
+    assert bool(said(history, CODE)) is speaks
+    if speaks:
+        assert the_only(history, CODE).where.line == 3
+    fair = run(loss=0.8 * ENTROPY, share=0.97)
+    fair.samplers.extend(samplers)
+    assert not said(fair, CODE)
 
 
 @given(st.lists(st.integers(1, 1000), min_size=2, max_size=6))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from diagnose.findings import Severity
-from diagnose.history import History
+from diagnose.history import ConstantInputFacts, FitFacts, History
 from tests.rules.looking import said, the_only
 from tests.rules.objective.runs import trained, with_objective
 
@@ -80,3 +81,46 @@ def test_large_outputs_that_differ_as_much_as_the_targets() -> None:
 def test_five_samples_after_fifty_steps(samples: int, spread: float) -> None:
     fires = samples >= 10 and spread < 0.01
     assert bool(said(run([spread] * samples, name="cross_entropy"), CODE)) is fires
+
+
+def moved(change: float, **options: Any) -> History:
+    history = run([1e-4] * 12)
+    for objective in history.objectives.values():
+        objective.optimizer = "SGD"
+    facts = {"model": "Net", "optimizer": "SGD", "step": 60, "examples": 16, "spread": 1e-4, "change": change}
+    history.constant_inputs["Net"] = ConstantInputFacts(**{**facts, **options})
+    return history
+
+
+def test_a_model_that_ignores_its_input_is_told_from_one_that_has_collapsed() -> None:
+    ignoring, collapsed = the_only(moved(0.0), CODE), the_only(moved(0.2), CODE)
+    assert ignoring.severity is Severity.ERROR
+    assert "ignores its input" in ignoring.message
+    assert collapsed.severity is Severity.WARNING
+    assert "collapsed" in collapsed.message
+    assert collapsed.evidence["moved_by_other_inputs"] == 0.2
+
+
+def test_a_model_that_can_fit_a_batch_has_not_collapsed() -> None:
+    history = moved(0.2)
+    history.fits["Net"] = FitFacts("Net", "SGD", examples=32, steps=50, before=1.0, constant=1.0, after=0.05)
+    finding = the_only(history, CODE)
+    assert "collapsed" not in finding.message
+    assert "learn 32 examples in 50 steps" in finding.message
+
+
+@pytest.mark.parametrize("options", [{"reason": "too slow"}, {"optimizer": "Adam"}])
+def test_what_was_not_tried_says_nothing(options: dict[str, str]) -> None:
+    finding = the_only(moved(0.0, **options), CODE)
+    assert finding.severity is Severity.WARNING
+    assert "moved_by_other_inputs" not in finding.evidence
+
+
+class Ignoring(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ones_like(x)
+
+
+def test_a_real_run_that_ignores_its_input() -> None:
+    history = trained(F.cross_entropy, Ignoring(), nn.Linear(5, 5), steps=140)
+    assert "ignores its input" in the_only(history, CODE).message

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from diagnose.findings import Severity
-from diagnose.history import History
+from diagnose.history import FitFacts, History
 from diagnose.testing import Parameter, history_of
 from tests.rules.looking import chain, falling, flat, said, the_only
 from tests.rules.objective.runs import with_objective
@@ -100,3 +100,15 @@ def test_a_policy_gradient() -> None:
 
 def test_without_a_loss_it_says_nothing() -> None:
     assert not said(history_of(steps=300, parameters=chain(3, ratio=1e-7)), CODE)
+
+
+@pytest.mark.parametrize(
+    ("moved", "after", "fires"), [(0.02, 0.1, True), (0.02, 4.1, False), (0.06, 0.1, False), (0.02, None, False)]
+)
+def test_a_fit_of_a_few_examples_shows_that_larger_steps_do_more(
+    moved: float, after: float | None, fires: bool
+) -> None:
+    history = run(moved / 300, **GUESSING)
+    if after is not None:
+        history.fits["Net"] = FitFacts("Net", "SGD", examples=32, steps=40, before=4.2, constant=3.4, after=after)
+    assert bool(said(history, CODE)) is fires

@@ -8,6 +8,14 @@ from diagnose.findings import Evidence, Finding, Location, Severity
 from diagnose.history import History
 from diagnose.rules._base import rule
 from diagnose.rules.data._success import class_entropy, left_to_learn
+from diagnose.rules.loss._counterfactuals import (
+    can_fit,
+    fit_evidence,
+    fit_of,
+    is_no_better,
+    knows_its_targets,
+    pairing_of,
+)
 
 # No step is the right one where there is nothing to learn.
 _SYMPTOMS = (
@@ -48,6 +56,9 @@ def labels_misaligned(
     ends there. For that the inputs must have a structure of their own: nearest
     neighbours are at most `structured` = 90 % as far apart as they would be if the columns were independent. In noise,
     which rows are near means nothing: labels that depend on it may be hard to learn, or drawn to try something out.
+    Two experiments make it surer where they were made: labels permuted among the examples of a batch fit the outputs
+    as well as their own, and copies of the weights can learn a few examples by heart, so that it is not the network.
+    If own labels fit a tenth better or more, the network knows something, and the rule is silent.
     ## Why it matters
     There is nothing to learn: the best answer is the class frequencies, whatever the input. The loss falls to that of
     guessing and stays, though each batch looks right.
@@ -147,15 +158,22 @@ def _strangers(
             and facts.fitted_sigmas < followed
             and _nothing_found(history, facts.optimizer, unlearned, no_better)
         ):
+            pairing, fit = pairing_of(history, facts.optimizer), fit_of(history, facts.optimizer)
+            shown = ""
+            if pairing is not None and is_no_better(pairing) and fit is not None and can_fit(fit):
+                shown = (
+                    f": on {pairing.batches} batches permuted labels fit as well as their own, though copies of its "
+                    f"weights learn {fit.examples} examples by heart"
+                )
             yield Finding(
                 "labels-misaligned",
                 Severity.WARNING,
                 f"labels do not follow inputs: {facts.agree:.0%} of nearest neighbours agree, by chance "
-                f"{facts.by_chance:.0%}, and the network finds nothing in the inputs either",
+                f"{facts.by_chance:.0%}, and the network finds nothing in the inputs either{shown}",
                 where,
                 None,
                 None,
-                evidence,
+                evidence | fit_evidence(fit, pairing),
                 cause="Inputs or labels were permuted, sorted or filtered without the other; or the inputs hold "
                 "nothing that tells the label.",
                 remedy="Compare some inputs with their labels by eye, right where the loss is called.",
@@ -178,4 +196,7 @@ def _nothing_found(
     known = [a for a in history.accuracies.values() if a.examples >= fewest and a.by_chance < constant]
     if known:
         return max(a.sigmas for a in known) < no_better
+    pairing = pairing_of(history, optimizer)
+    if pairing is not None and knows_its_targets(pairing):
+        return False
     return left_to_learn(history, optimizer) >= unlearned

@@ -333,6 +333,17 @@ def near_guessing(history: History, course: Course, share: float) -> bool:
     return len(values) >= 3 and float(np.median(late)) >= share * level
 
 
+def guesses_by_call(history: History, course: Course, share: float) -> bool:
+    """Whether the only loss is a classification, and `near_guessing`, at its end as at every third of its course."""
+    for scope, facts in history.objectives.items():
+        if facts.optimizer == course.optimizer and facts.alone and facts.classes + facts.name.startswith("binary") > 0:
+            values = history.series("objective", scope).values
+            thirds = [float(np.median(part)) for part in np.array_split(values, 3)] if len(values) >= 15 else [0.0]
+            level = facts.uninformed or math.inf
+            return near_guessing(history, course, share) and min(thirds) >= share * level
+    return False
+
+
 def already_trained(history: History, course: Course) -> bool:
     """Whether the model had learned before this course began: a fine-tune, a resumed run, a last phase.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from diagnose.findings import Finding, Severity
-from diagnose.history import History, ObjectiveFacts
+from diagnose.findings import Finding, Location, Severity
+from diagnose.history import History, ObjectiveFacts, SamplerFacts
 from diagnose.rules._base import rule
 from diagnose.rules.objective._calls import evidence, objectives, prior, stream_of, where
 from diagnose.stats.curves import mean_and_error
@@ -28,6 +28,7 @@ def class_imbalance_collapse(
     min_steps: int = 200,
     limit: float = 0.97,
     error_limit: float = 0.05,
+    set_size: int = 100,
 ) -> Iterator[Finding]:
     """Only the most frequent class is ever predicted, and the loss is that of knowing its frequency.
 
@@ -37,6 +38,9 @@ def class_imbalance_collapse(
     example was given that class; and the loss at the end is `limit` = 97 % or more of the entropy of the labels,
     which is what a model gets that knows the frequencies and nothing else, with a standard error of at most
     `error_limit` = 5 %.
+
+    The loss is not asked for if a `WeightedRandomSampler` was made, for `set_size` = 100 examples or more, and nothing
+    was ever drawn from it: then the classes were to be balanced, and are not.
     ## Why it matters
     The accuracy looks good, for it is the share of the majority, and nothing about the inputs was learned.
     ## How to fix
@@ -65,9 +69,11 @@ def class_imbalance_collapse(
         loss = history.series("loss", stream)
         late = loss.values[loss.steps > 0.8 * loss.steps[-1]] if len(loss) else loss.values
         mean, error = mean_and_error(late)
-        if not (mean >= limit * entropy and error <= error_limit * entropy):
-            continue
-        yield _finding(facts, label, shares[label], mean, entropy, limit)
+        unused = _unused_sampler(history, set_size)
+        if unused is not None:
+            yield _of_unused(facts, label, shares[label], unused)
+        elif mean >= limit * entropy and error <= error_limit * entropy:
+            yield _finding(facts, label, shares[label], mean, entropy, limit)
 
 
 def _answers_only(history: History, scope: str, label: str, window: int, min_steps: int) -> bool:
@@ -75,6 +81,28 @@ def _answers_only(history: History, scope: str, label: str, window: int, min_ste
     if len(steps) < window or steps[-1] < min_steps:
         return False
     return bool((answers[-window:] == float(label)).all() and (shares[-window:] == 1.0).all())
+
+
+def _unused_sampler(history: History, set_size: int) -> SamplerFacts | None:
+    """A weighted sampler from which nothing was drawn; None if there is none, or if another one was used."""
+    if any(facts.passes for facts in history.samplers):
+        return None
+    return next((facts for facts in history.samplers if facts.examples >= set_size), None)
+
+
+def _of_unused(facts: ObjectiveFacts, label: str, share: float, sampler: SamplerFacts) -> Finding:
+    return Finding(
+        "class-imbalance-collapse",
+        Severity.WARNING,
+        f"class {label}, with {share:.0%} of the labels, is all that is ever predicted, and nothing was ever drawn "
+        "from the WeightedRandomSampler that was made to balance the classes",
+        Location(file=sampler.file, line=sampler.line),
+        facts.first_step,
+        facts.last_step,
+        evidence(facts, majority_class=label, majority_share=share, sampler_examples=sampler.examples),
+        cause="The sampler was not given to the DataLoader that training reads.",
+        remedy="DataLoader(..., sampler=sampler), without shuffle=True.",
+    )
 
 
 def _finding(facts: ObjectiveFacts, label: str, share: float, loss: float, entropy: float, limit: float) -> Finding:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from diagnose.findings import Finding, Severity
-from diagnose.history import History, ObjectiveFacts
+from diagnose.history import ConstantInputFacts, FitFacts, History, ObjectiveFacts
 from diagnose.rules._base import rule
+from diagnose.rules.loss._counterfactuals import can_fit, fit_evidence, fit_of
 from diagnose.rules.objective._calls import BINARY, REGRESSION, evidence, objectives, prior, where
 from diagnose.stats.curves import trailing_run
 
@@ -31,6 +32,11 @@ def constant_output(
     in the last `window` = 5 samples at least, after `min_steps` = 50 steps, they differ by less than `limit` =
     1 %: of odds for a classifier (0.01 in its logits); of the spread of the targets, and of their own size,
     otherwise. Labels or targets must vary. Outputs that are equal to `exact` = 1e-6 of their size are an error.
+
+    Where it could be tried, the model was also run on a batch of equal inputs, of zeros, and of inputs 10 times as
+    large. If its outputs moved by no more than `exact` of their size, it ignores its input, which is an error, too;
+    else it has collapsed: the input still arrives, and what it says is lost on the way. Unless copies of its weights
+    were seen to fit a few examples: then it could tell them apart, and was not brought to do so.
     ## Why it matters
     The best that is left to such a model is the mean of the targets or the frequency of the classes. Its loss
     falls to that and stays there, which can look like slow learning.
@@ -57,7 +63,8 @@ def constant_output(
         late = late[late > min_steps]
         if len(late) < window:
             continue
-        yield _finding(facts, late, float(np.median(spread[-len(late) :])), float(scale[-1]), allowed, exact)
+        level = float(np.median(spread[-len(late) :]))
+        yield _finding(facts, late, level, float(scale[-1]), allowed, exact, _Tried(history, facts.optimizer))
 
 
 def _targets_vary(facts: ObjectiveFacts) -> bool:
@@ -76,17 +83,59 @@ def _allowed(history: History, scope: str, facts: ObjectiveFacts, scale: Any, li
     return limit * np.minimum(float(np.median(targets)), scale)
 
 
-def _finding(facts: ObjectiveFacts, late: Any, spread: float, scale: float, allowed: Any, exact: float) -> Finding:
+class _Tried:
+    """What experiments on the model of an optimizer have shown: nothing, where there are several models."""
+
+    def __init__(self, history: History, optimizer: str) -> None:
+        known = [each for each in history.constant_inputs.values() if each.optimizer == optimizer and not each.reason]
+        self.moved: ConstantInputFacts | None = known[0] if len(known) == 1 else None
+        self.fit: FitFacts | None = fit_of(history, optimizer)
+
+    def says(self, exact: float) -> tuple[str, str]:
+        """What they add to the message, and the cause."""
+        if self.fit is not None and can_fit(self.fit):
+            return (
+                f"; copies of its weights learn {self.fit.examples} examples in {self.fit.steps} steps of Adam: it can "
+                "tell them apart",
+                "Not the model: a learning rate that is too low, weights that decay faster than they learn, or targets "
+                "that do not follow the inputs.",
+            )
+        if self.moved is not None and self.moved.change <= exact:
+            return (
+                "; zeros, or inputs 10 times as large, give the same: the model ignores its input",
+                "What it puts out is not made of its input: a variable that is overwritten, a branch that is not used, "
+                "a factor of 0, or a layer whose units are all dead.",
+            )
+        if self.moved is not None:
+            return (
+                "; the model has collapsed: far other inputs still move them, by "
+                f"{self.moved.change:.2g} of their size",
+                "The input still arrives, but what tells examples apart is lost on the way: saturated or dead units, a "
+                "normalisation or a mean over the wrong dimension, weights that shrank, or a bias that outweighs "
+                "everything.",
+            )
+        return "", "Somewhere on the way to the output the model stops telling its inputs apart."
+
+
+def _finding(
+    facts: ObjectiveFacts, late: Any, spread: float, scale: float, allowed: Any, exact: float, tried: _Tried
+) -> Finding:
     is_exact = spread <= exact * max(scale, exact)
     how = "are the same" if is_exact else f"differ by {spread:.2g} only"
+    shown, cause = tried.says(exact)
+    numbers = evidence(facts, output_spread=spread, limit=float(allowed[-1]), output_size=scale, samples=len(late))
+    ignores = False
+    if tried.moved is not None:
+        numbers["moved_by_other_inputs"] = tried.moved.change
+        ignores = tried.moved.change <= exact
     return Finding(
         "constant-output",
-        Severity.ERROR if is_exact else Severity.WARNING,
-        f"since step {int(late[0])} the outputs {how} for all inputs, and the targets vary",
+        Severity.ERROR if is_exact or ignores else Severity.WARNING,
+        f"since step {int(late[0])} the outputs {how} for all inputs, and the targets vary{shown}",
         where(facts),
         int(late[0]),
         int(late[-1]),
-        evidence(facts, output_spread=spread, limit=float(allowed[-1]), output_size=scale, samples=len(late)),
-        cause="Somewhere on the way to the output the model stops telling its inputs apart.",
+        numbers | fit_evidence(tried.fit, None),
+        cause=cause,
         remedy="Compare two examples layer by layer: the first layer whose outputs are equal is where to look.",
     )

@@ -12,7 +12,10 @@ from diagnose.history import Floats, History, Ints, OptimizerFacts, SchedulerFac
 from diagnose.rules._base import rule
 
 _LOW_LEVEL: Final = 0.01
-_LOW_SHARE: Final = 0.75
+_LOW_SHARE: Final = 0.76
+"""A rate that decays exponentially by steps, and is at 1 % for the last 76 % of a run, is below 6e-5 of its peak for
+half of it: 0.24 * ln 6e-5 / ln 0.01 = 0.51. From there a step of the usual size, 1e-3 of the weights at the peak, is
+less than float32 can add to them (2 ** -24 = 6e-8), so for `share` of the run nothing moves at all."""
 
 
 @rule("lr-zero", explains=("update-too-small", "loss-not-decreasing", "parameter-not-updated"), overall=True)
@@ -36,7 +39,7 @@ def lr_zero(
     - fell to `small` = 0.1 % of its peak or less and stayed there for `share` = 50 % of the run, or
       for `share_by_epoch` = 75 % where the scheduler was stepped less than `per_step` = 0.5 times per
       optimizer step, that is, once per epoch;
-    - fell to 1 % of its peak or less for 75 % of the run, with a scheduler that was stepped with the
+    - fell to 1 % of its peak or less for 76 % of the run, with a scheduler that was stepped with the
       optimizer;
     - was zero from the start to the end, or, by a scheduler, from the start for `share` = 50 % of it;
     - went down and up again, because `CosineAnnealingLR` was stepped with the optimizer for `turns` = 4
@@ -57,7 +60,8 @@ def lr_zero(
     PyTorch documentation, `torch.optim`, "How to adjust learning rate": a scheduler counts its own calls.
     0.1 %: three drops by ten, the most that usual recipes make, reached by them near the end; cosine decay is
     below it for the last 2 % of a run, linear decay for 0.1 %. 50 % and 75 % are judgement: exponential decay by
-    epochs may go on long after the loss has settled.
+    epochs may go on long after the loss has settled. 76 %: an exponential decay that is at 1 % for so long is below
+    6e-5 for half of the run, where steps that were 1e-3 of the weights are lost in the rounding of float32.
     """
     for optimizer, facts in history.optimizers.items():
         steps, rates = _rates(history, optimizer)

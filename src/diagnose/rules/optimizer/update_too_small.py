@@ -10,6 +10,7 @@ import numpy as np
 from diagnose.findings import Finding, Location, Severity
 from diagnose.history import History
 from diagnose.rules._base import rule
+from diagnose.rules.loss._counterfactuals import can_fit, fit_evidence, fit_of
 from diagnose.rules.loss._course import SOME, already_trained, horizon, learned, main_course, near_guessing, warming_up
 from diagnose.rules.optimizer._weights import weights
 from diagnose.stats.ratios import path_length
@@ -26,6 +27,8 @@ def update_too_small(
     *,
     limit: float = 0.01,
     limit_in_doubt: float = 0.003,
+    limit_shown: float = 0.05,
+    ratio_shown: float = 1e-4,
     improvement: float = 0.02,
     min_steps: int = 100,
 ) -> Iterator[Finding]:
@@ -37,6 +40,10 @@ def update_too_small(
     of the weights (at least half of all their elements) over at least `min_steps` = 100 steps, while the
     loss fell by less than `improvement` = 2 % of its start. Only for a classifier it is sure that the
     loss is one of guessing; otherwise the limit is `limit_in_doubt` = 0.3 %.
+
+    Where it is one of guessing, and copies of the weights were seen to fit a few examples within 100 steps of Adam,
+    it is known that larger steps would do more. Then the limit is `limit_shown` = 5 %, if the median of
+    rms(update) / rms(weight) is below `ratio_shown` = 1e-4.
     ## Why it matters
     A network that may differ from its initialisation by 1 % at most is still its initialisation: it has
     used the whole run for what a single ordinary step does.
@@ -53,9 +60,9 @@ def update_too_small(
     Goodfellow, Bengio & Courville, *Deep Learning*, sec. 11.5: one update should be about 1 % of the
     parameter; here all updates together stay below that. CS231n course notes, "Ratio of
     weights:updates": at the usual 1e-3 the sum reaches 1 % after 10 steps. Braiek & Khomh,
-    *TheDeepChecker*, take a ratio below 1e-4 for too small: over 100 steps that is the limit. 0.3 %:
-    with Adam at a learning rate of 1e-5, the lowest in use for fine-tuning, 100 steps move weights of
-    the usual size by about 0.5 %.
+    *TheDeepChecker*, take a ratio below 1e-4 for too small: over 100 steps that is the limit, over 500 it
+    is 5 %. 0.3 %: with Adam at a learning rate of 1e-5, the lowest in use for fine-tuning, 100 steps move
+    weights of the usual size by about 0.5 %.
     """
     for optimizer, facts in history.optimizers.items():
         until = horizon(history, optimizer)
@@ -75,6 +82,10 @@ def update_too_small(
         # Where the loss does not tell that the model only guesses, it may be a fine-tune at its optimum.
         guesses = course.uninformed is not None or near_guessing(history, course, 1 - SOME)
         bound = limit if guesses else limit_in_doubt
+        fit = fit_of(history, optimizer)
+        typical = float(np.median(bulk[usable])) if usable.any() else math.inf
+        if guesses and fit is not None and can_fit(fit) and typical < ratio_shown:
+            bound = max(bound, limit_shown)
         if not moved < bound:
             continue
         rate = _latest_rate(history, optimizer)
@@ -89,11 +100,12 @@ def update_too_small(
             {
                 "moved": moved,
                 "limit": bound,
-                "median_update_ratio": float(np.median(bulk[usable])),
+                "median_update_ratio": typical,
                 "loss_at_start": course.start,
                 "loss_at_end": course.late,
                 "learning_rate": rate,
                 "optimizer": optimizer,
+                **fit_evidence(fit, None),
             },
             cause="The learning rate is too low, or something scales the gradients down.",
             remedy=f"Raise the learning rate of {optimizer} by factors of 10 until the update ratio is about 0.001.",
