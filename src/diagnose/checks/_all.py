@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from torch import nn
 
+from diagnose.checks._batch_independence import batch_independence
+from diagnose.checks._causality import causality
 from diagnose.checks._descent import descent
 from diagnose.checks._determinism import determinism
+from diagnose.checks._device_and_dtype_transfer import device_and_dtype_transfer
 from diagnose.checks._fit_tiny import fit_tiny
 from diagnose.checks._gradient_flow import gradient_flow
 from diagnose.checks._gradients import gradients
+from diagnose.checks._guarantees import guarantees
 from diagnose.checks._input_sensitivity import input_sensitivity
 from diagnose.checks._loss_at_init import loss_at_init
 from diagnose.checks._lr_range import lr_range_test
 from diagnose.checks._rehearsal import Inputs, LossFn, Rehearsal
 from diagnose.checks._result import CheckResult
+from diagnose.checks._save_load import save_load
+from diagnose.checks._train_eval_consistency import train_eval_consistency
 from diagnose.errors import CheckError
 
 Function = Callable[..., CheckResult]
@@ -31,10 +37,12 @@ class Check:
     Attributes:
         function: `function(model, inputs, targets, loss_fn=..., seed=...)`; those that need no loss take no `loss_fn`.
         question: that it answers, in a line.
+        options: that it is given where it is one of many.
     """
 
     function: Function
     question: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -46,20 +54,27 @@ class Check:
         return "loss_fn" in inspect.signature(self.function).parameters
 
 
-# In the order of a search: what is cheap and explains the rest comes first.
-ALL: Final = tuple(
-    Check(function, question)
-    for function, question in (
-        (loss_at_init, "does the loss begin where that of a model that knows nothing lies?"),
-        (input_sensitivity, "does every input matter, and do outputs differ?"),
-        (gradient_flow, "does each parameter get a gradient?"),
-        (gradients, "are the gradients right?"),
-        (descent, "does a small step along the gradient lower the loss?"),
-        (determinism, "does the same seed give the same run?"),
-        (fit_tiny, "can it learn an example, and eight, by heart?"),
-        (lr_range_test, "which learning rates are worth trying?"),
-    )
+# In the order of a search: what is cheap and explains the rest comes first. `baseline` is none of them: it needs data to
+# train and to test on, not a batch.
+ALL: Final = (
+    Check(loss_at_init, "does the loss begin where that of a model that knows nothing lies?"),
+    Check(input_sensitivity, "does every input matter, and do outputs differ?"),
+    Check(batch_independence, "do examples of a batch leave each other alone?"),
+    # Whether a model has to be causal is the caller's to say; without that, only a look at its own target is a fault.
+    Check(causality, "is the future hidden from a model of sequences?", {"required": None}),
+    Check(gradient_flow, "does each parameter get a gradient?"),
+    Check(gradients, "are the gradients right?"),
+    Check(descent, "does a small step along the gradient lower the loss?"),
+    Check(determinism, "does the same seed give the same run?"),
+    Check(train_eval_consistency, "does the model do the same in training and in evaluation, dropout apart?"),
+    Check(save_load, "is what is loaded what was saved, the next step included?"),
+    Check(device_and_dtype_transfer, "does it follow to other devices and dtypes?"),
+    Check(guarantees, "do softmaxes sum to 1, masks hide, and all numbers stay finite in training?"),
+    Check(fit_tiny, "can it learn an example, and eight, by heart?"),
+    Check(lr_range_test, "which learning rates are worth trying?"),
 )
+_WITHOUT_LOSS: Final = (determinism, gradients, save_load)
+"""Take a loss where there is one, and do without."""
 
 
 def run_all(
@@ -97,10 +112,10 @@ def run_all(
     for number, check in enumerate(chosen):
         if told is not None:
             told(check.name, number, len(chosen))
-        more = dict((options or {}).get(check.name, {}))
+        more = {**check.options, **(options or {}).get(check.name, {})}
         if check.takes_loss:
             more["loss_fn"] = loss_fn
-        if check.takes_loss and without_loss is not None and check.function not in (determinism, gradients):
+        if check.takes_loss and without_loss is not None and check.function not in _WITHOUT_LOSS:
             results.append(CheckResult.not_applicable(check.name, without_loss))
         else:
             results.append(_result(check, model, inputs, targets, {**more, "seed": seed}))

@@ -153,7 +153,7 @@ class ProbeCollector(Collector):
     def _is_due(self) -> bool:
         """Whether a model may be about to be probed."""
         turn, last = self.shared.turn, _TURNS[-1]
-        if self._left_s <= 0 or turn < _TURNS[0]:
+        if self.shared.probe_seconds_left <= 0 or turn < _TURNS[0]:
             return False
         return turn <= last or any(times < len(_TURNS) for times in self._probed.values())
 
