@@ -54,8 +54,8 @@ class Check:
         return "loss_fn" in inspect.signature(self.function).parameters
 
 
-# In the order of a search: what is cheap and explains the rest comes first. `baseline` is none of them: it needs data to
-# train and to test on, not a batch.
+# In the order of a search: what is cheap and explains the rest comes first. `baseline` is none of them: it needs data
+# to train and to test on, not a batch.
 ALL: Final = (
     Check(loss_at_init, "does the loss begin where that of a model that knows nothing lies?"),
     Check(input_sensitivity, "does every input matter, and do outputs differ?"),

@@ -18,7 +18,7 @@ from torch.utils._pytree import MappingKey, SequenceKey, TreeSpec, tree_flatten_
 from diagnose.errors import CheckError
 from diagnose.gradcheck._problem import Problem, Slot
 from diagnose.gradcheck._report import Entry
-from diagnose.isolation import Copier, State, wide_constants
+from diagnose.isolation import Copier, NarrowDraws, State, wide_constants
 
 FULL: Final = (torch.float64, torch.complex128)
 
@@ -102,8 +102,8 @@ def prepare(subject: Subject, *, widen: bool, seed: int) -> Prepared:
             skipped.append(_skipped(name, "input", value, why))
 
     state = State(copier.modules.values(), copier.tensors.values(), seed=seed)
-    run = _runner(target, loss_fn, values, spec, widen=widen)
     slots = [*inputs, *slots]
+    run = _runner(target, loss_fn, values, spec, drawing=_narrowest(subject, flat) if widen else None)
     if not slots:
         raise CheckError(
             f"{subject.name} has no tensor whose gradient could be checked: pass floating point inputs, or a module "
@@ -119,16 +119,30 @@ def _runner(
     values: Sequence[Any],
     spec: TreeSpec,
     *,
-    widen: bool,
+    drawing: torch.dtype | None,
 ) -> Callable[[], Any]:
+    """What one run does. `drawing`: of a widened copy, the precision in which its original draws random numbers."""
+
     def run() -> Any:
         # A clone of each: what works in place on its inputs does so in training on activations, never on leaves.
         args, kwargs = tree_unflatten([v.clone() if isinstance(v, Tensor) else v for v in values], spec)
-        with wide_constants() if widen else contextlib.nullcontext():
+        with contextlib.ExitStack() as stack:
+            if drawing is not None:
+                stack.enter_context(wide_constants())
+                stack.enter_context(NarrowDraws(drawing))
             output = target(*args, **kwargs)
             return output if loss_fn is None else loss_fn(output)
 
     return run
+
+
+def _narrowest(subject: Subject, flat: Sequence[tuple[Any, Any]]) -> torch.dtype:
+    """The lowest precision of the original's parameters and inputs."""
+    tensors = [value for _, value in flat if isinstance(value, Tensor)]
+    if isinstance(subject.target, nn.Module):
+        tensors += subject.target.parameters()
+    kinds = [tensor.dtype for tensor in tensors if tensor.is_floating_point()]
+    return min(kinds, key=lambda kind: torch.finfo(kind).bits, default=torch.float32)
 
 
 def _parameter_slots(copier: Copier, target: Any, wanted: bool | Sequence[str]) -> tuple[list[Slot], list[Entry]]:
