@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from diagnose.gradcheck import GradientReport, check_gradients
     from diagnose.history import History
     from diagnose.rules import Diagnosis, rule
-    from diagnose.watch import Watch, watch
+    from diagnose.watching import Watch, watch
 
 __all__ = [
     "Baseline",
@@ -73,12 +73,12 @@ _HOMES = {
     "RuleError": "errors",
     "RunDirectoryError": "errors",
     "Severity": "findings",
-    "Watch": "watch",
+    "Watch": "watching",
     "WrongGradientError": "errors",
     "check_gradients": "gradcheck",
     "default_baseline": "baseline",
     "rule": "rules",
-    "watch": "watch",
+    "watch": "watching",
 }
 
 

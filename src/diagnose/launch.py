@@ -14,7 +14,7 @@ from diagnose.storage import RunDirectory, check_writable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from diagnose.rules import Diagnosis
-    from diagnose.watch import Watch
+    from diagnose.watching import Watch
 
 EXIT_FINDINGS = 3
 
@@ -57,7 +57,7 @@ class _Launch:
     def attach(self) -> None:
         """Called when the program has imported torch: from here on it is watched."""
         from diagnose.collect.traceback import without_our_frames
-        from diagnose.watch import Watch
+        from diagnose.watching import Watch
 
         traceback_hooks.append(without_our_frames)
         self.watch = Watch(

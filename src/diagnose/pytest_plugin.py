@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from diagnose.testing._record import TestRecord
     from diagnose.testing._watched import WatchedTest
-    from diagnose.watch import Watch
+    from diagnose.watching import Watch
 
 MARKER: Final = (
     "diagnose(fail_on='warning', ignore=[], select=[], schedule='seeded'): watch the training in this test, and fail "

@@ -111,6 +111,7 @@ def test_a_random_constant_shows_with_make_model() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.linear(x @ self.projection)
 
+    torch.manual_seed(0)  # as the check itself begins
     result = save_load(Projected(), torch.randn(8, 4), make_model=Projected)
     assert result.findings[0].evidence["not_in_state"] == ["projection"]
 

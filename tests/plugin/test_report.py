@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_written_is_told_at_the_start(run: Run, pytester
 def test_nothing_is_said_where_nothing_is_used(run: Run) -> None:
     result = run("def test_a():\n    train(clear=False)\n")
     result.assert_outcomes(passed=1)
-    result.stdout.no_fnmatch_line("*diagnose*")
+    result.stdout.no_fnmatch_line("*= diagnose =*")
 
 
 def test_a_test_that_is_run_again_has_its_last_outcome() -> None:

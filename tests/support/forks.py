@@ -87,7 +87,7 @@ def _become(request: dict[str, Any]) -> None:
 if __name__ == "__main__":
     import torch  # noqa: F401
 
-    import diagnose.watch  # noqa: F401
+    import diagnose.watching  # noqa: F401
     from diagnose.cli import main
 
     _become(_serve())

@@ -21,6 +21,7 @@ from diagnose.errors import CheckError
 from diagnose.findings import Evidence, Finding, Location, Severity
 
 NAME: Final = "save-load"
+_ANOTHER_PROCESS: Final = 0x5AFE
 CODE: Final = "save-load-mismatch"
 _LATER: Final = 97
 """Number of the step after loading: it seeds other random numbers than the steps before."""
@@ -105,7 +106,7 @@ class _Trip:
         self.trained = rehearsal.model
         self.make_optimizer = optimizer or (lambda parameters: torch.optim.AdamW(parameters, lr=1e-3))
         self.made = make_model is not None
-        self.fresh = copy.deepcopy(self.trained) if make_model is None else _made_by(make_model)
+        self.fresh = copy.deepcopy(self.trained) if make_model is None else _made_by(make_model, seed)
         self.state: dict[str, Any] = {}
         self.with_loss = False
         self.optimizer_name: str | None = None
@@ -493,7 +494,9 @@ def _scramble(model: nn.Module) -> None:
 # ---------------------------------------------------------------------- comparing
 
 
-def _made_by(make_model: Callable[[], nn.Module]) -> nn.Module:
+def _made_by(make_model: Callable[[], nn.Module], seed: int) -> nn.Module:
+    # Not from `seed` itself: the caller may have begun with it, and would get the same random constants again.
+    torch.manual_seed(seed + _ANOTHER_PROCESS)
     try:
         made = make_model()
     except Exception as error:

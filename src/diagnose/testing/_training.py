@@ -22,7 +22,7 @@ from diagnose.report import Report
 from diagnose.rules import Diagnosis
 from diagnose.testing._record import project_config
 from diagnose.testing._verdict import Verdict
-from diagnose.watch import Watch, watch
+from diagnose.watching import Watch, watch
 
 Train: TypeAlias = "Callable[[], Any] | Iterable[Any] | nn.Module"
 OptimizerFactory: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]

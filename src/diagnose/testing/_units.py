@@ -10,7 +10,7 @@ from diagnose.history import History
 from diagnose.rules import all_rules, diagnose_history
 from diagnose.testing._training import Trained, nothing_seen
 from diagnose.testing._verdict import Verdict, at_or_above
-from diagnose.watch import Watch
+from diagnose.watching import Watch
 
 
 def judged_units(run: Trained, code: str, what: str, at_most: float | None) -> Verdict[Watch]:

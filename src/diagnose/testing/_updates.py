@@ -17,7 +17,7 @@ from diagnose.findings import Evidence, Finding, Location, Severity
 from diagnose.history import History, ParameterFacts
 from diagnose.testing._training import OptimizerFactory, Trained, no_step, trained
 from diagnose.testing._verdict import Verdict
-from diagnose.watch import Watch
+from diagnose.watching import Watch
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:

@@ -11,7 +11,7 @@ from diagnose.errors import ConfigError
 from diagnose.report import Report
 from diagnose.testing._record import project_config
 from diagnose.testing._verdict import Verdict, at_or_above, described, failure, headline
-from diagnose.watch import Watch, watch
+from diagnose.watching import Watch, watch
 
 LEVELS: Final = ("error", "warning", "info", "never")
 

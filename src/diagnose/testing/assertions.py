@@ -46,7 +46,7 @@ from diagnose.testing._updates import (
     update_ratios,
 )
 from diagnose.testing._verdict import FailOn, Verdict, at_or_above, concluded, counted, headline
-from diagnose.watch import Watch
+from diagnose.watching import Watch
 
 Models: TypeAlias = "nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module] | None"
 
