@@ -101,3 +101,47 @@ def test_batchnorm_bias_in_float32_is_zero_to_rounding() -> None:
 def test_on_a_gpu() -> None:
     model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Tanh()).cuda()
     assert check_gradients(model, [numbers(16, 4).float().cuda()]).ok
+
+
+class SinglePrecision(nn.Module):
+    """Whatever it is given it computes in float32, so that no float64 copy can be had; and its ReLUs make kinks."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
+        self.first, self.second, self.factor = nn.Linear(20, 16), nn.Linear(16, 5), factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(nn.functional.linear(x.float(), self.first.weight.float(), self.first.bias.float()))
+        if self.factor != 1:
+            hidden = Scaled.apply(hidden, self.factor)
+        return nn.functional.linear(hidden, self.second.weight.float(), self.second.bias.float())
+
+
+class Scaled(torch.autograd.Function):
+    """The identity, with a backward that is off by a factor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        return upstream * ctx.factor, None
+
+
+@pytest.mark.parametrize(("seed", "factor"), [*((seed, 1.0) for seed in range(6)), (0, 1.1), (1, -1.0)])
+def test_kinks_in_single_precision(seed: int, factor: float) -> None:
+    """A step that is short enough to meet no kink is too short for the rounding of a loss."""
+    torch.manual_seed(seed)
+    labels = torch.randint(5, (16,))
+    report = check_gradients(
+        SinglePrecision(factor),
+        torch.randn(16, 20),
+        loss_fn=lambda output: nn.functional.cross_entropy(output, labels),
+        seed=seed,
+        seconds=2,
+    )
+    assert report.precision == "float32 only, wide tolerances"
+    wrong = {entry.name for entry in report.entries if entry.verdict == "fault"}
+    assert (wrong <= {"x", "first.weight", "first.bias"} and bool(wrong)) if factor != 1 else report.ok, str(report)

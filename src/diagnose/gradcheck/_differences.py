@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -129,7 +129,10 @@ class Differences:
         if not self._all_count:
             dy = torch.where(self._counts, dy, 0.0)
         parts = self.gradients[position] * dx
-        rounding = (self.cotangents * torch.where(dy != 0, self.noise, 0.0)).norm(dim=1)
+        # Outputs that do not move add no noise; but where none moves at all, rounding may be the reason.
+        moved = dy != 0
+        noise = torch.where(moved, self.noise, 0.0) if bool(moved.any()) else self.noise
+        rounding = (self.cotangents * noise).norm(dim=1)
         rounding = rounding * (NOISE_FACTOR * math.sqrt(2) * per_step)
         own = (w / slot.scale.clamp(min=_TINY)).norm() * (FLOOR * self.epsilon) * self.output_size
         return Comparison(
@@ -142,6 +145,25 @@ class Differences:
             ahead=ahead,
             behind=behind,
         )
+
+    def compare_over(self, position: int, w: Tensor, step: float, nodes: int) -> Comparison:
+        """As `compare`, with the back-propagated derivatives' mean over the segment from x - t w to x + t w.
+
+        The difference is the integral of the derivative, kinks or not, so the step may be long and its noise small.
+        Midpoint rule: what a kink between two of the `nodes` costs is a share of 1 / (2 nodes) of its change of slope.
+        """
+        compared, slot = self.compare(position, w, step), self.slots[position]
+        total = torch.zeros_like(compared.analytic)
+        try:
+            for node in range(nodes):
+                slot.write(slot.rounded(slot.base + step * ((2 * node + 1) / nodes - 1) * w))
+                outputs = self.problem.outputs()
+                for number, cotangent in enumerate(self.cotangents):
+                    gradient = self.problem.gradients(outputs, cotangent).values[position]
+                    total[number] += torch.nan_to_num(gradient) @ w
+        finally:
+            slot.reset()
+        return replace(compared, analytic=total / nodes)
 
     def step(self, position: int, w: Tensor) -> float:
         """The step along w at which rounding and curvature are about as bad: t = (3 sigma / |g o w|)^(1/3).
