@@ -1,7 +1,7 @@
 """The network of digits.py with one batch and its loss, for `diagnose check`.
 
-    diagnose check check_digits.py:make
-    diagnose check check_digits.py:make --select lr-range-test --plot rates.png
+diagnose check check_digits.py:make
+diagnose check check_digits.py:make --select lr-range-test --plot rates.png
 """
 
 import torch
