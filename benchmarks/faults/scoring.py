@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from benchmarks.faults.labels import Label
 
-INFO_CODES = frozenset({"bias-before-batchnorm", "clip-always-active", "scheduler-before-optimizer", "underfitting"})
+INFO_CODES = frozenset({"bias-before-batchnorm", "clip-always-active", "scheduler-before-optimizer"})
 
 Verdict = Literal["caught", "accepted", "missed", "quiet", "false alarm", "crashed", "timed out"]
 

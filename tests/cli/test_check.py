@@ -55,7 +55,7 @@ def test_all_right(capsys: pytest.CaptureFixture[str]) -> None:
     assert check("some_net.py:right", "--ignore", "gradients,fit-tiny,lr-range-test") == 0
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
-    assert lines[0].startswith("diagnose: Net: 5 checks passed (")
+    assert lines[0].startswith("diagnose: Net: 10 checks passed, 1 does not apply (")
     assert lines[2].split()[:2] == ["ok", "loss-at-init"]
     assert captured.err == ""
 
@@ -104,7 +104,7 @@ def test_the_curve_is_drawn() -> None:
 
 def test_the_checks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert check("--list") == 0
-    assert "gradient-flow      does each parameter get a gradient?\n" in capsys.readouterr().out
+    assert "gradient-flow              does each parameter get a gradient?\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,7 @@ class Session:
         self._total = 0
         self._wake_at = 1
         self._jumped_until = 0
+        self._jumps = False
         self._compiled_inside: tuple[int, ...] = ()
         self._phases = Phases()
         self._evaluating: Place | None = None
@@ -392,32 +393,39 @@ class Session:
             known = self._sites[key] = call_site(), tensor.grad_fn.name() if tensor.grad_fn is not None else ""
         if tensor.numel() != 1:
             return Loss(tensor, known[0], None)
+        number = tensor if scaled is None or scaled[0]() is not tensor else scaled[1]
         with torch._C.DisableTorchFunction():
-            number = tensor.detach() if scaled is None or scaled[0]() is not tensor else scaled[1]
-            if number.device.type != "cpu":
+            if not number.is_cpu:
                 if self._losses is not None:
-                    self._losses.seen(*known, number.reshape(()).to(torch.float32, copy=True))
+                    self._losses.seen(*known, number.detach().reshape(()).to(torch.float32, copy=True))
                 return Loss(tensor, known[0], None)
             value: float = number.item()
         if self._losses is not None:
             self._losses.seen(*known, value)
+        if self._is_usual(key, value) and not self.awake:
+            return None
         loss = Loss(tensor, known[0], value)
-        self._watch_level(key, loss, value)
+        self._look_into(loss, value)
         return loss
 
-    def _watch_level(self, key: Place, loss: Loss, value: float) -> None:
-        """A loss that jumps far outside of its own recent spread, or is not finite, is looked into."""
+    def _is_usual(self, key: Place, value: float) -> bool:
+        """Whether a loss is finite and lies within its own recent spread."""
         finite = value - value == 0.0
         mean, spread = self._level.get(key, (value, 0.0))
         distance = abs(value - mean)
         if finite:
             self._level[key] = _MEMORY * mean + (1 - _MEMORY) * value, _MEMORY * spread + (1 - _MEMORY) * distance
-            if distance <= _JUMP * spread or not spread:
-                return
+        self._jumps = not finite or (distance > _JUMP * spread and spread > 0)
+        return not self._jumps
+
+    def _look_into(self, loss: Loss, value: float) -> None:
+        """After a jump the next steps are sampled, and in full; where a loss is not finite, its origin is looked for."""
+        if not self._jumps:
+            return
         if self._sampled:
             self._jumped_until = self._total + 1 + ALARM_STEPS
             return
-        if not finite:
+        if value - value != 0.0:
             with self._ours():
                 self._tell_one(NonFiniteCollector, "backward_begins", loss)
         if self.schedule.alarm(self._total):
