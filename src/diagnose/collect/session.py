@@ -419,7 +419,7 @@ class Session:
         return not self._jumps
 
     def _look_into(self, loss: Loss, value: float) -> None:
-        """After a jump the next steps are sampled, and in full; where a loss is not finite, its origin is looked for."""
+        """After a jump the next steps are sampled, in full; where a loss is not finite, its origin is looked for."""
         if not self._jumps:
             return
         if self._sampled:
