@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.guides import blocks, run, unpacked
 from tests.support.tree import ROOT
 
-GUIDE = ROOT / "docs" / "guides" / "sanity-checks.md"
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+GUIDE = "sanity-checks.md"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with the guide's files; blocks that begin with `# NAME.py` are files, the others one script."""
-    script = []
-    for block in blocks("python"):
-        if name := re.match(r"# (\w+\.py)\n", block):
-            (tmp_path / name[1]).write_text(block, encoding="utf-8")
-        else:
-            script.append(block)
-    (tmp_path / "guide.py").write_text("\n".join(script), encoding="utf-8")
-    return tmp_path
-
-
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *command], cwd=folder, capture_output=True, text=True, timeout=120, check=False
-    )
+    return unpacked(GUIDE, tmp_path)
 
 
 def test_the_programs_run(folder: Path) -> None:
@@ -46,12 +26,12 @@ def test_the_programs_run(folder: Path) -> None:
 
 
 def test_the_command_says_what_the_guide_shows(folder: Path) -> None:
-    (command,) = blocks("sh")
+    (command,) = blocks(GUIDE, "sh")
     program, *arguments = command.split()
     assert program == "diagnose"
     done = run(folder, "-m", program, *arguments)
     assert done.returncode == 1, done.stderr
-    for line in blocks("text")[0].splitlines():
+    for line in blocks(GUIDE, "text")[0].splitlines():
         assert line in done.stdout
 
 

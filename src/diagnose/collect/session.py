@@ -201,7 +201,6 @@ class Session:
         self._total = 0
         self._wake_at = 1
         self._jumped_until = 0
-        self._jumps = False
         self._compiled_inside: tuple[int, ...] = ()
         self._phases = Phases()
         self._evaluating: Place | None = None
@@ -402,10 +401,12 @@ class Session:
             value: float = number.item()
         if self._losses is not None:
             self._losses.seen(*known, value)
-        if self._is_usual(key, value) and not self.awake:
+        is_usual = self._is_usual(key, value)
+        if is_usual and not self.awake:
             return None
         loss = Loss(tensor, known[0], value)
-        self._look_into(loss, value)
+        if not is_usual:
+            self._look_into(loss, value)
         return loss
 
     def _is_usual(self, key: Place, value: float) -> bool:
@@ -415,13 +416,10 @@ class Session:
         distance = abs(value - mean)
         if finite:
             self._level[key] = _MEMORY * mean + (1 - _MEMORY) * value, _MEMORY * spread + (1 - _MEMORY) * distance
-        self._jumps = not finite or (distance > _JUMP * spread and spread > 0)
-        return not self._jumps
+        return finite and (distance <= _JUMP * spread or not spread)
 
     def _look_into(self, loss: Loss, value: float) -> None:
         """After a jump the next steps are sampled, in full; where a loss is not finite, its origin is looked for."""
-        if not self._jumps:
-            return
         if self._sampled:
             self._jumped_until = self._total + 1 + ALARM_STEPS
             return
@@ -472,15 +470,16 @@ class Session:
         self.shared.step_of[name] = 1
         if self._losses is not None:
             self._losses.stepped(name, 1)
-        self._new_phase(optimizer, name)
+        self._note_phase(optimizer, name)
         self._wake_at = self._total + 1
         self._begin_interval(optimizer)
 
-    def _new_phase(self, optimizer: Optimizer, name: str) -> None:
-        """A new optimizer is a new phase of training: its first steps are looked at as closely as those of a run."""
-        is_new = self._names.get(id(optimizer)) != name
+    def _note_phase(self, optimizer: Optimizer, name: str) -> None:
+        """If the optimizer is new, so is the phase of training: its first steps are looked at as closely as a run's."""
+        if self._names.get(id(optimizer)) == name:
+            return
         self._keep_name(optimizer, name)
-        if is_new and self.schedule.restart(self._total):
+        if self.schedule.restart(self._total):
             self.shared.thorough_until = self.shared.turn + THOROUGH_TURNS
 
     def _keep_name(self, optimizer: Optimizer, name: str) -> None:
@@ -551,7 +550,7 @@ class Session:
         self._stop_forwards()
         self.shared.step_of[step.name] = step.number
         self._total = step.total
-        self._new_phase(step.optimizer, step.name)
+        self._note_phase(step.optimizer, step.name)
         self._tell("step_ends", step)
         facts = self.history.optimizers.get(step.name)
         if facts is not None:
