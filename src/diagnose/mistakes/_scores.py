@@ -26,8 +26,8 @@ class Scores:
         given, predicted: shape (N,), class numbers (classification); else of the worst place of the example; NaN-free
             floats for a regression with one target. An object array where neither fits.
         confidence: shape (N,), the probability that the model gives to `predicted`; NaN where there is none.
-        margin: shape (N,), in [-1, 1]: probability of the given label minus that of the best other class, at the end, or
-            averaged over the epochs of a tracked training; NaN where there is none.
+        margin: shape (N,), in [-1, 1]: probability of the given label minus that of the best other class, at the end,
+            or averaged over the epochs of a tracked training; NaN where there is none.
         epochs: over how many passes `margin` is a mean; 1 for a trained model.
         classes: names of the classes; () if unknown.
         probabilities: shape (N, K), None if they were not kept.

@@ -24,8 +24,8 @@ def margins(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) ->
         Shape (N,), in [-1, 1]; NaN where a probability is.
 
     Source:
-        Pleiss et al., "Identifying mislabeled data using the area under the margin ranking", 2020, with probabilities in
-        place of logits, which do not grow without bound as a training goes on.
+        Pleiss et al., "Identifying mislabeled data using the area under the margin ranking", 2020, with probabilities
+        in place of logits, which do not grow without bound as a training goes on.
     """
     rows = np.arange(len(labels))
     given = probabilities[rows, labels]
