@@ -52,7 +52,7 @@ from diagnose.collect.labels import LabelCollector
 from diagnose.collect.leaves import LeafCollector
 from diagnose.collect.ledger import LedgerCollector
 from diagnose.collect.lifetimes import LifetimeCollector
-from diagnose.collect.loss import LossCollector
+from diagnose.collect.loss import LossCollector, LossPlace
 from diagnose.collect.modes import ModesCollector
 from diagnose.collect.neighbours import NeighbourCollector
 from diagnose.collect.nonfinite import NonFiniteCollector
@@ -108,8 +108,6 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     ProbeCollector,  # last: they run the model
     CounterfactualCollector,
 )
-_JUMP: Final = 8.0
-_MEMORY: Final = 0.9
 _BACKWARDS_WITHOUT_STEP: Final = 8
 
 
@@ -215,8 +213,7 @@ class Session:
         self._names: dict[int, str] = {}
         self._named: dict[int, weakref.ref[Optimizer]] = {}
         self._taking_turns: set[str] = set()
-        self._sites: dict[Place, tuple[CallSite | None, str]] = {}
-        self._level: dict[Place, tuple[float, float]] = {}
+        self._places: dict[Place, LossPlace] = {}
         self._backwards = 0
         self._own_reported_s = 0.0
         self._startup_s = 0.0
@@ -374,12 +371,39 @@ class Session:
             return
         begun_s = time.perf_counter()
         try:
-            loss = self._take_loss(roots[0]) if roots else None
-            if self.awake:
-                self._backward_begins(loss)
+            if self.awake or not roots or not self._take_as_before(roots[0]):
+                loss = self._take_loss(roots[0]) if roots else None
+                if self.awake:
+                    self._backward_begins(loss)
         except Exception as error:
             self.failed(error)
         self._own_time.total_s += time.perf_counter() - begun_s
+
+    def _take_as_before(self, tensor: Any) -> bool:
+        """The loss of most steps: a number on the CPU within its spread, from a line that is known.
+
+        False, and nothing is done, for any other. `_take_loss` would do the same at twice the price.
+        """
+        place = self._places.get(_caller())
+        if (
+            place is None
+            or self._scaled is not None
+            or type(tensor) is not Tensor
+            or torch._C._len_torch_function_stack()
+            or torch._C._len_torch_dispatch_stack()
+            or torch._C._get_tracing_state() is not None
+            or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+            or not tensor.is_cpu
+            or tensor.numel() != 1
+        ):
+            return False
+        value = tensor.item()
+        if not place.expects(value):
+            return False
+        place.level(value)
+        if self._losses is not None:
+            self._losses.seen(place, value)
+        return True
 
     def _take_loss(self, tensor: object) -> Loss | None:
         """Notes the value: at once on the CPU; elsewhere a copy, to be read later with many others."""
@@ -387,36 +411,27 @@ class Session:
         if type(tensor) is not Tensor or not undisturbed() or not readable(tensor):
             return None
         key = _caller()
-        known = self._sites.get(key)
-        if known is None:
-            known = self._sites[key] = call_site(), tensor.grad_fn.name() if tensor.grad_fn is not None else ""
+        place = self._places.get(key)
+        if place is None:
+            grad_fn = tensor.grad_fn.name() if tensor.grad_fn is not None else ""
+            place = self._places[key] = LossPlace(call_site(), grad_fn)
         if tensor.numel() != 1:
-            return Loss(tensor, known[0], None)
+            return Loss(tensor, place.site, None)
         number = tensor if scaled is None or scaled[0]() is not tensor else scaled[1]
         with torch._C.DisableTorchFunction():
             if not number.is_cpu:
                 if self._losses is not None:
-                    self._losses.seen(*known, number.detach().reshape(()).to(torch.float32, copy=True))
-                return Loss(tensor, known[0], None)
+                    self._losses.seen(place, number.detach().reshape(()).to(torch.float32, copy=True))
+                return Loss(tensor, place.site, None)
             value: float = number.item()
         if self._losses is not None:
-            self._losses.seen(*known, value)
-        is_usual = self._is_usual(key, value)
-        if is_usual and not self.awake:
-            return None
-        loss = Loss(tensor, known[0], value)
+            self._losses.seen(place, value)
+        loss = Loss(tensor, place.site, value)
+        is_usual = place.expects(value)
+        place.level(value)
         if not is_usual:
             self._look_into(loss, value)
         return loss
-
-    def _is_usual(self, key: Place, value: float) -> bool:
-        """Whether a loss is finite and lies within its own recent spread."""
-        finite = value - value == 0.0
-        mean, spread = self._level.get(key, (value, 0.0))
-        distance = abs(value - mean)
-        if finite:
-            self._level[key] = _MEMORY * mean + (1 - _MEMORY) * value, _MEMORY * spread + (1 - _MEMORY) * distance
-        return finite and (distance <= _JUMP * spread or not spread)
 
     def _look_into(self, loss: Loss, value: float) -> None:
         """After a jump the next steps are sampled, in full; where a loss is not finite, its origin is looked for."""
