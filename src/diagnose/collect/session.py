@@ -37,7 +37,7 @@ from diagnose.collect._collector import (
 from diagnose.collect.accuracy import AccuracyCollector
 from diagnose.collect.activations import ActivationCollector, OutputCollector
 from diagnose.collect.averages import CopyCollector
-from diagnose.collect.callsite import CallSite, call_site, code_id, is_inside_of_a_step
+from diagnose.collect.callsite import call_site, code_id, is_inside_of_a_step
 from diagnose.collect.checkpoints import CheckpointCollector
 from diagnose.collect.clipping import ClippingCollector
 from diagnose.collect.copies import TyingCollector
