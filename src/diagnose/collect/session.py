@@ -840,6 +840,11 @@ class Session:
             with self._ours():
                 self._tell("compared", first, second)
 
+    def tensor_scaled(self, tensor: Tensor) -> None:
+        if self._looking:
+            with self._ours():
+                self._tell("tensor_scaled", tensor)
+
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
         self._tell_if_looking("two_mode_ran", module, training=training)
 

@@ -608,7 +608,7 @@ class SchedulerFacts:
 
 @dataclass
 class CopyFacts:
-    """A model of the shapes of a trained one that no optimizer holds, as it was when it was called in eval mode.
+    """A model of the shapes of a trained one that no optimizer holds, as it was when it was called without gradients.
 
     Attributes:
         model, type: its name (or class name) and its class name.
@@ -617,9 +617,13 @@ class CopyFacts:
         follows: whether they were ever seen on the way that the trained model has gone.
         is_start: whether they were, at the last look, what the trained model's were before its first step.
         source_moved: whether the trained model's parameters no longer were.
+        scaled: how often all of its parameters were seen to be multiplied by a number, or blended with something,
+            out of place, each time a few steps after the last.
         statistics: how many running means and variances of normalisations were compared.
         statistics_moved, source_statistics_moved: as `moved`, for those of the copy and of the trained model.
         statistics_are_new: whether those of the copy, and not those of the model, had seen no batch at the last look.
+        statistics_are_models: whether those of the copy were those of the model at the last look, in memory of their
+            own, and not those that the model had before its first step.
         averaged: how many models it is the average of, as torch's AveragedModel counts; None if it is none.
         first_step, last_step: steps made at the first and the last look, over all optimizers.
         file, line: where it was called last.
@@ -633,10 +637,12 @@ class CopyFacts:
     follows: bool = False
     is_start: bool = False
     source_moved: bool = False
+    scaled: int = 0
     statistics: int = 0
     statistics_moved: int = 0
     source_statistics_moved: int = 0
     statistics_are_new: bool = False
+    statistics_are_models: bool = False
     averaged: int | None = None
     first_step: int = 0
     last_step: int = 0
