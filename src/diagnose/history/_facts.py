@@ -743,6 +743,8 @@ class AccuracyFacts:
     Attributes:
         phases: evaluation phases that were looked at.
         examples, right, by_chance, sigmas: as stats.neighbours.Agreement.
+        renamed: as stats.neighbours.right_when_renamed; 0 if that cannot tell.
+        course: `sigmas` of the phases in order: of the first ones, and of the last.
     """
 
     phases: int = 0
@@ -750,6 +752,8 @@ class AccuracyFacts:
     right: float = 0.0
     by_chance: float = 0.0
     sigmas: float = 0.0
+    renamed: float = 0.0
+    course: list[float] = field(default_factory=list)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -137,6 +138,23 @@ def test_the_loss_has_fallen_and_answers_are_compared_with_labels(
     for step in range(1, 200):
         history.record("loss", step, {"SGD": 0.69 / step}, clock="SGD")
     history.accuracies["train.py:9"] = AccuracyFacts(3, examples, 0.5, by_chance, sigmas)
+    assert bool(list(labels_misaligned(history))) is speaks
+
+
+@pytest.mark.parametrize(
+    ("course", "renamed", "speaks"),
+    [
+        ([0.0, 5.0, 1.0, 2.0], 0.02, True),
+        ([0.0, 5.0, 1.0, 2.0], 0.01, False),  # no other names would be as right: several classes are known
+        ([0.0, 5.0, 1.0, 2.0], 0.0, False),  # too few classes to tell
+        ([0.0, 5.0, 1.0, 3.0], 0.5, False),  # it stays
+        ([5.0, 5.0, 1.0, 2.0], 0.5, False),  # it stayed for half of the time
+        ([0.0, 5.0, 1.0], 0.5, False),
+    ],
+)
+def test_right_in_passing(course: list[float], renamed: float, speaks: bool) -> None:
+    history = history_of(facts(), evaluated=None)
+    history.accuracies["train.py:9"] = AccuracyFacts(len(course), 400, 0.2, 0.1, max(course), renamed, course)
     assert bool(list(labels_misaligned(history))) is speaks
 
 
