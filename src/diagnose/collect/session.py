@@ -46,6 +46,7 @@ from diagnose.collect.discards import DiscardCollector
 from diagnose.collect.dissent import DissentCollector
 from diagnose.collect.evaluation import EvaluationCollector
 from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LayerCall, LossCall, ModelRun, modes_in_place
+from diagnose.collect.handmade import HandmadeCollector
 from diagnose.collect.inputs import InputCollector
 from diagnose.collect.inventory import Inventory, unwrapped
 from diagnose.collect.labels import LabelCollector
@@ -77,6 +78,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     # Later ones may read what earlier ones have recorded for the same event.
     LossCollector,
     ProtocolCollector,
+    HandmadeCollector,
     DiscardCollector,
     SharingCollector,
     ClippingCollector,

@@ -205,6 +205,22 @@ Container = Literal["list", "dict", "object", "tensor", ""]
 
 
 @dataclass
+class HandmadeFacts:
+    """Steps that no optimizer of torch's has made; see collect/handmade.py.
+
+    Attributes:
+        steps: backward passes before which parameters had changed since the last one.
+        stale: those before which the gradients that the last one left were still there, at the second time in a row.
+        file, line: the user's line that calls backward.
+    """
+
+    steps: int = 0
+    stale: int = 0
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
 class LeafFacts:
     """A trainable leaf of the graph behind a loss that no module registers and no optimizer holds.
 
