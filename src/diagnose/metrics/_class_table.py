@@ -105,7 +105,8 @@ class ClassTable:
 
     def __str__(self) -> str:
         width = max(len("class"), *(len(_short(row.name)) for row in self.rows))
-        lines = [f"{'class':{width}}  support  predicted  {'precision':20}{'recall':20}{'F1':20}most often taken for"]
+        last = "most often taken for" if self.matrix is not None else ""
+        lines = [f"{'class':{width}}  support  predicted  {'precision':20}{'recall':20}{'F1':20}{last}".rstrip()]
         for row in self.rows[:_SHOWN]:
             cells = "".join(f"{_cell(metric):20}" for metric in (row.precision, row.recall, row.f1))
             confused = f"{_short(row.taken_for[0][0])} ({row.taken_for[0][1]} times)" if row.taken_for else ""

@@ -23,7 +23,7 @@ classification for deep neural networks", 2017, take a Bonferroni bound in its p
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -51,8 +51,7 @@ class Coverage:
 
     Attributes:
         coverage: the share of examples that are answered; 0 where no threshold can be promised.
-        accuracy: of the answers, with Wilson's interval for this threshold as though it had been fixed before; nan
-            where nothing is answered.
+        accuracy: of the answers; nan where nothing is answered. It has an interval if the threshold was given.
         threshold: answer if the confidence is at least this; inf where nothing is to be answered.
         wanted: the accuracy that was asked for; None if the threshold was given.
         confidence: that the accuracy at `threshold` really is at least `wanted`.
@@ -89,9 +88,10 @@ class Coverage:
                 f"{self.coverage}",
                 f"  answer where the confidence is at least {self.threshold:.6g}",
                 f"  {self.accuracy}",
-                f"  at least {self.wanted:g} with {100 * self.confidence:g} % confidence, choice of threshold included",
+                f"  for new data at least {self.wanted:g}, with {100 * self.confidence:g} % confidence, "
+                "the choice of the threshold included",
             ]
-        if self.optimistic is not None:
+        if self.optimistic is not None and self.optimistic[1] > self.coverage.value:
             threshold, share = self.optimistic
             lines.append(
                 f"  (these data alone reach it up to a coverage of {share:.4g}, at {threshold:.6g}: no promise)"
@@ -209,7 +209,7 @@ def coverage_curve(
     ordered, good, last = _ordered(sure, right)
     answered = last + 1
     wrong = (answered - good[last]).astype(np.float64)
-    low, high = wilson_ends(wrong, answered, confidence=confidence)
+    low, high = wilson_ends(wrong, answered.astype(np.float64), confidence=confidence)
     number = np.arange(1, len(sure) + 1)
     mistakes = len(sure) - int(good[-1])
     # Within a tie all orders are alike, so each place has the mean of its group.
@@ -283,7 +283,9 @@ def coverage_at_accuracy(
     below = ordered[min(answered, len(ordered) - 1)]
     threshold = float(ordered[answered - 1] + below) / 2
     found = _at(sure, right, threshold, confidence, name)
-    return Coverage(found.coverage, found.accuracy, threshold, accuracy, confidence, optimistic)
+    # Wilson's interval of the accuracy would be of a threshold that was fixed before.
+    right_share = replace(found.accuracy, low=math.nan, high=math.nan, method="")
+    return Coverage(found.coverage, right_share, threshold, accuracy, confidence, optimistic)
 
 
 def confidences(scores: Any, labels: Any, correct: Any, from_logits: bool) -> tuple[Floats, Bools]:

@@ -60,10 +60,11 @@ def array(value: Any, name: str) -> NDArray[Any]:
     if not data.size:
         raise MetricError(f"{name} are empty, of shape {data.shape}: there is nothing to measure.")
     if data.dtype.kind == "f":
-        bad = np.flatnonzero(~np.isfinite(data.reshape(data.shape[0] if data.ndim else 1, -1)).all(1))
+        rows = data.reshape(data.shape[0] if data.ndim else 1, -1)
+        bad = np.flatnonzero(~np.isfinite(rows).all(1))
         if len(bad):
             raise MetricError(
-                f"{name} hold NaN or infinity in {len(bad)} of {data.shape[0] if data.ndim else 1} rows, first in row {bad[0]}. "
+                f"{name} hold NaN or infinity in {len(bad)} of {len(rows)} rows, first in row {bad[0]}. "
                 "Find out why, or leave these rows out of predictions and labels alike."
             )
     return data

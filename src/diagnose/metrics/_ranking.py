@@ -84,14 +84,15 @@ class PrecisionRecallCurve:
             axes.legend()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for `json.dumps`."""
+        """Plain data for `json.dumps`, at up to 1000 thresholds."""
+        picked = np.unique(np.linspace(0, max(len(self.thresholds) - 1, 0), 1000).astype(int))[: len(self.thresholds)]
         return {
             "average_precision": self.average_precision.to_json(),
             "base_rate": self.base_rate,
             "n": self.n,
-            "thresholds": self.thresholds.tolist(),
-            "precision": self.precision.tolist(),
-            "recall": self.recall.tolist(),
+            "thresholds": self.thresholds[picked].tolist(),
+            "precision": self.precision[picked].tolist(),
+            "recall": self.recall[picked].tolist(),
         }
 
     def __str__(self) -> str:
