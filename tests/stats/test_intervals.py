@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diagnose.stats.intervals import (
-    Interval,
     binomial_cdf,
     mann_whitney,
     mean_interval,
-    mean_of,
+    mean_share,
     newcombe,
     order_statistics,
+    smoothed_shares,
     student,
     wilson,
     wilson_ends,
@@ -124,29 +124,28 @@ def test_what_is_no_confidence_is_told(confidence: float) -> None:
 # ---------------------------------------------------------------------- means
 
 
-def test_a_mean_of_two_is_newcombes_difference() -> None:
-    first, other = wilson(56, 70), wilson(48, 80)
-    negated = Interval(-other.value, -other.high, -other.low)
-    mean = mean_of([first, negated])
-    difference = newcombe(56, 70, 48, 80)
-    assert (2 * mean.low, 2 * mean.high) == pytest.approx((difference.low, difference.high))
-
-
-def test_a_mean_of_shares_holds_the_truth() -> None:
+@pytest.mark.parametrize("shares", [(0.99, 0.95, 0.8, 1.0), (0.995,) * 4, (0.5, 0.9, 0.9, 0.1)])
+def test_a_mean_of_shares_holds_the_truth(shares: tuple[float, ...]) -> None:
     draw = np.random.default_rng(0)
-    shares, trials = np.array([0.99, 0.95, 0.8, 1.0]), np.array([30, 20, 50, 10])
+    trials = np.array([60.0, 40.0, 100.0, 20.0])
     held = 0
     for _ in range(1000):
-        successes = draw.binomial(trials, shares)
-        held += shares.mean() in mean_of([wilson(int(k), int(n)) for k, n in zip(successes, trials, strict=True)])
-    assert 940 <= held <= 995
+        seen = draw.binomial(trials.astype(int), shares) / trials
+        smooth = smoothed_shares(seen, trials)
+        variance = float((smooth * (1 - smooth) / trials).sum()) / 16
+        held += np.mean(shares) in mean_share(float(seen.mean()), float(smooth.mean()), variance)
+    assert held >= 915
 
 
-def test_parts_have_to_be_of_one_confidence() -> None:
-    with pytest.raises(ValueError, match=r"0\.9, 0\.95"):
-        mean_of([wilson(1, 2), wilson(1, 2, confidence=0.9)])
-    with pytest.raises(ValueError, match="no mean"):
-        mean_of([])
+@given(st.integers(1, 50), st.integers(1, 50))
+def test_a_mean_of_shares_of_one_has_an_interval(first: int, other: int) -> None:
+    trials = np.array([float(first), float(other)])
+    smooth = smoothed_shares(np.ones(2), trials)
+    variance = float((smooth * (1 - smooth) / trials).sum()) / 4
+    found = mean_share(1.0, float(smooth.mean()), variance)
+    assert found.high == 1.0
+    assert wilson(2 * min(first, other), 2 * min(first, other)).low * 0.9 < found.low
+    assert found.low <= wilson(first + other, first + other).low + 0.02
 
 
 @pytest.mark.parametrize(

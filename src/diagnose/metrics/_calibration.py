@@ -48,7 +48,7 @@ class Calibration:
     """What `calibration` returns.
 
     Attributes:
-        ece: the expected calibration error as it is usually computed; its interval is of the error without the bias.
+        ece: the expected calibration error as it is usually computed; its interval is of the error in data without end.
         unbiased: the same less its estimated bias, at least 0.
         if_calibrated: what the error would be for these probabilities if they were right: its mean, because a bin of
             finite size is never hit exactly.
@@ -140,8 +140,8 @@ def calibration(
 
     The expected calibration error (ECE) is the mean of |mean probability - share that came true| over bins. It is too
     large by what chance adds to each bin, the more so the more bins and the fewer examples: so it comes with what it
-    would be for a calibrated model (labels are drawn from the probabilities themselves), and with an interval from
-    which that bias is taken.
+    would be for a calibrated model (labels are drawn from the probabilities themselves), and with an interval that is
+    above 0 only if the error is more than that.
 
     Args:
         scores: probabilities of class 1, shape (N,), or of K classes, (N, K). Of more than two classes, the probability
@@ -174,13 +174,13 @@ def calibration(
     found = bootstrap(gaps, lambda sums: np.abs(sums).sum(1) / count, seed=seed)
     draws = _if_calibrated(claimed, place, seed)
     ceiling = float(np.quantile(draws, confidence))
-    low, high = found.reflected(confidence)
+    _, high = found.reflected(confidence)
     ece = Metric(
         "expected calibration error",
         found.value,
-        # Resampling does not know that an error cannot be negative; draws from calibrated labels do.
-        min(max(low, 0.0), found.value) if found.value > ceiling else 0.0,
-        # The interval is of the error without bias; the usual value may be above it, and is kept inside.
+        # By the triangle inequality, chance adds at most what it would show of a calibrated model.
+        max(found.value - ceiling, 0.0),
+        # Without bias the error may be below the usual value, which is kept inside.
         max(high, found.value),
         confidence,
         count,

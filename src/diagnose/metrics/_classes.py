@@ -16,7 +16,7 @@ from diagnose.errors import MetricError
 from diagnose.metrics._inputs import Answers, Floats, Ints, answers
 from diagnose.metrics._result import Metric
 from diagnose.stats.bootstrap import bootstrap
-from diagnose.stats.intervals import CONFIDENCE, Interval, mean_of, wilson
+from diagnose.stats.intervals import CONFIDENCE, Interval, mean_share, smoothed_shares, wilson
 
 Average: TypeAlias = Literal["binary", "macro", "micro"]
 Kind: TypeAlias = Literal["precision", "recall", "f"]
@@ -123,9 +123,8 @@ def precision(
         nan with a reason where nothing is predicted positive. In a macro mean, a class that has examples and is never
         predicted counts as 0, as in scikit-learn; one that has none and is never predicted is left out.
 
-    Intervals: Wilson's for one class; `stats.intervals.mean_of` of Wilson's for the macro mean over classes, whose
-        predictions are of different examples. Labels of one example go together, so for multilabel data examples are
-        resampled.
+    Intervals: Wilson's for one class, and for the macro mean over classes, with as many trials as fit its variance.
+        Labels of one example go together, so for multilabel data examples are resampled.
 
     Raises:
         MetricError: as for `accuracy`.
@@ -181,7 +180,7 @@ def f_beta(
 
     Intervals: F1 is 2 J / (1 + J) of the share J = TP / (TP + FP + FN), so it gets Wilson's, of J. For another beta see
         `f_interval`. In a macro mean over classes an example that is wrong counts for two of them, which at most
-        doubles the variance; the interval is that much wider than for independent classes.
+        doubles the variance; it is taken to.
 
     Other arguments and errors: as for `precision`.
     """
@@ -243,11 +242,9 @@ def f_interval(tp: float, fp: float, fn: float, beta: float, confidence: float) 
     miss, alarm = beta**2 / (1 + beta**2), 1 / (1 + beta**2)
     weighted = miss * fn + alarm * fp
     value = tp / (tp + weighted)
-    if weighted:
-        effective = weighted**2 / (miss**2 * fn + alarm**2 * fp)
-        factor = effective / weighted
-    else:  # no mistake was seen; the dearer sort gives the lower end
-        effective, factor = 0.0, 1 / max(miss, alarm)
+    # Half a mistake of each sort is added where the sorts are compared: one that was not seen may be met yet.
+    factor = (miss * (fn + 0.5) + alarm * (fp + 0.5)) / (miss**2 * (fn + 0.5) + alarm**2 * (fp + 0.5))
+    effective = weighted * factor
     share = wilson(tp, tp + effective, confidence=confidence)
     low, high = (end * factor / (end * factor + 1 - end) if end < 1 else 1.0 for end in (share.low, share.high))
     return Interval(value, min(low, value), max(high, value), confidence)
@@ -260,26 +257,47 @@ def title(kind: Kind, beta: float) -> str:
 def _macro(said: Answers, kind: Kind, beta: float, confidence: float) -> Metric:
     counts = Counts.of(said)
     name = f"macro {title(kind, beta)}"
-    parts, without = _parts(said, counts, kind, beta, confidence)
-    if not parts:
+    shares, trials = _shares(counts, kind, beta)
+    used = (trials > 0) | ((counts.fn > 0) if kind == "precision" else False)
+    if not used.any():
         return Metric.undefined(name, "no class has examples", len(said))
-    mean = mean_of(parts)
-    # An example that is wrong is a false positive of one class and a false negative of another, so F of both falls:
-    # (a + b)^2 <= 2 (a^2 + b^2). Precisions are of disjoint predictions, recalls of disjoint examples.
-    width = math.sqrt(2) if kind == "f" else 1.0
-    low = max(mean.value - width * (mean.value - mean.low), 0.0)
-    high = min(mean.value + width * (mean.high - mean.value), 1.0)
-    return Metric(
+    found = _mean_share(shares[used], np.maximum(trials[used], 1.0), kind, beta, confidence)
+    return Metric.of(
         name,
-        mean.value,
-        low,
-        high,
-        confidence,
+        found,
         len(said),
-        method="Wilson, averaged",
-        note=_note(said, counts, kind, without),
-        details={"classes": len(parts)},
+        method="Wilson, effective trials",
+        note=_note(said, counts, kind, np.flatnonzero(~used).tolist()),
+        details={"classes": int(used.sum())},
     )
+
+
+def _shares(counts: Counts, kind: Kind, beta: float) -> tuple[Floats, Floats]:
+    """Of each class, its precision, recall or F, 0 where it is undefined, and out of how many trials."""
+    weighted = {"precision": counts.fp, "recall": counts.fn, "f": (beta**2 * counts.fn + counts.fp) / (1 + beta**2)}
+    trials = counts.tp + {**weighted, "f": counts.fp + counts.fn}[kind]
+    whole = counts.tp + weighted[kind]
+    return np.divide(counts.tp, whole, out=np.zeros_like(whole), where=whole > 0), trials
+
+
+def _mean_share(shares: Floats, trials: Floats, kind: Kind, beta: float, confidence: float) -> Interval:
+    """The macro mean. Precisions are of different predictions, recalls of different examples.
+
+    F1 is 2 J / (1 + J) of a share J of the trials. An example that is wrong counts for two classes, a false positive
+    of one and a false negative of the other, and the F of both falls: (a + b)^2 <= 2 (a^2 + b^2), so the variance is at
+    most twice that of independent classes.
+    """
+    if kind != "f":
+        smooth = smoothed_shares(shares, trials)
+        variance = float((smooth * (1 - smooth) / trials).sum()) / len(shares) ** 2
+        return mean_share(float(shares.mean()), float(smooth.mean()), variance, confidence=confidence)
+    parts = smoothed_shares(shares / (2 - shares), trials)
+    slope = 2 / (1 + parts) ** 2
+    # Misses and false alarms that weigh differently scatter more, at most as if all were of the heavier sort.
+    heavier = 2 * max(beta**2, 1.0) / (1 + beta**2)
+    variance = 2 * heavier * float((slope**2 * parts * (1 - parts) / trials).sum()) / len(shares) ** 2
+    smoothed = float((2 * parts / (1 + parts)).mean())
+    return mean_share(float(shares.mean()), smoothed, variance, confidence=confidence)
 
 
 def _parts(
@@ -325,7 +343,8 @@ def _of_labels(said: Answers, kind: Kind, beta: float, how: Average, confidence:
     name = f"{how} {title(kind, beta)}"
     counts = Counts.of(said)
     parts, without = _parts(said, counts, kind, beta, confidence)
-    if not parts:
+    _, trials = _shares(counts, kind, beta)
+    if not parts or (how == "micro" and not trials.any()):
         lack = "predicted" if kind == "precision" else "given" if kind == "recall" else "given or predicted"
         return Metric.undefined(name, f"no label is {lack} (of {len(said)} examples)", len(said))
     right, given = said.labels, said.predicted
@@ -333,13 +352,13 @@ def _of_labels(said: Answers, kind: Kind, beta: float, how: Average, confidence:
     features = np.concatenate([both, given - both, right - both], 1).astype(np.float64)
     if how == "micro":
         features = features.reshape(len(said), 3, -1).sum(2)
-    found = bootstrap(features, _averaged(kind, beta))
+    found = bootstrap(features, _averaged(kind, beta, how))
     low, high = found.percentiles(confidence)
     method = "bootstrap over examples"
     if found.is_blind:
         # No mistake, or nothing right. Labels of one example may all depend on each other: then it counts once.
-        trials = int((features.sum(1) > 0).sum()) if how == "micro" else 0
-        one = wilson(found.value * trials, trials, confidence=confidence) if trials else None
+        counted = int((features.sum(1) > 0).sum()) if how == "micro" else 0
+        one = wilson(found.value * counted, counted, confidence=confidence) if counted else None
         low = one.low if one else float(np.mean([part.low for part in parts]))
         high = one.high if one else float(np.mean([part.high for part in parts]))
         method = "Wilson, labels taken to depend on each other"
@@ -347,14 +366,14 @@ def _of_labels(said: Answers, kind: Kind, beta: float, how: Average, confidence:
     return Metric(name, found.value, low, high, confidence, len(said), method=method, note=note)
 
 
-def _averaged(kind: Kind, beta: float) -> Callable[[Floats], Floats]:
+def _averaged(kind: Kind, beta: float, how: Average) -> Callable[[Floats], Floats]:
     """The macro mean of sums of shape (B, 3 K): of true positives, false positives, false negatives."""
 
     def statistic(sums: Floats) -> Floats:
         tp, fp, fn = np.split(sums, 3, axis=1)
         extra = {"precision": fp, "recall": fn, "f": (beta**2 * fn + fp) / (1 + beta**2)}[kind]
-        seen = tp + fp + fn > 0 if kind != "recall" else tp + fn > 0
-        # A label that is there and is never predicted has precision 0, as for classes.
+        # In a macro mean a label that is there and is never predicted has precision 0, as for classes.
+        seen = tp + fp + fn > 0 if kind != "recall" and how == "macro" else tp + extra > 0
         shares = np.divide(tp, tp + extra, out=np.zeros_like(tp), where=tp + extra > 0)
         number = seen.sum(1)
         total = np.where(seen, shares, 0.0).sum(1)

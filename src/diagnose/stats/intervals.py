@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TypeAlias
@@ -94,27 +93,34 @@ def z_of(confidence: float) -> float:
     return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
-def mean_of(parts: Sequence[Interval]) -> Interval:
-    """The mean of independent estimates, each with its interval: the recall of the average class, say.
+def mean_share(mean: float, smoothed: float, variance: float, *, confidence: float = CONFIDENCE) -> Interval:
+    """A mean of shares that are estimated from different examples: the recall of the average class, say.
 
-    The distances of the mean to its ends are the root of the sum of the squared distances of the parts, over their
-    number. With two parts, one negated, that is `newcombe`. Because nothing is assumed to be normal or symmetric, a
-    mean of shares that are all 1 gets an interval too, where resampling would see no uncertainty.
+    It has Wilson's interval for as many trials as give a single share of this size the same variance. So it is right
+    where each share rests on few examples, or all of them are 1 and resampling would see no uncertainty.
 
-    Raises:
-        ValueError: there are no parts, or their confidences differ.
+    Args:
+        mean: of the shares, in [0, 1].
+        smoothed: the same, of shares from `smoothed_shares`, in (0, 1).
+        variance: of the mean, computed from these.
 
     Source:
-        Zou & Donner, "Construction of confidence limits about effect measures: a general approach", 2008 (MOVER).
+        Korn & Graubard, "Confidence intervals for proportions with small expected number of positive counts estimated
+        from survey data", 1998 (effective number of trials).
     """
-    confidences = {part.confidence for part in parts}
-    if len(confidences) != 1:
-        raise ValueError(f"parts of confidences {sorted(confidences)} have no mean")
-    count = len(parts)
-    value = math.fsum(part.value for part in parts) / count
-    below = math.hypot(*(part.value - part.low for part in parts)) / count
-    above = math.hypot(*(part.high - part.value for part in parts)) / count
-    return Interval(value, value - below, value + above, confidences.pop())
+    trials = smoothed * (1 - smoothed) / variance
+    return wilson(mean * trials, trials, confidence=confidence)
+
+
+def smoothed_shares(shares: Floats, trials: Floats) -> Floats:
+    """Shares, shape (K,), each with one trial more, at the share of all: a share of 1 then has a variance, too.
+
+    Args:
+        shares, trials: shape (K,), trials above 0.
+    """
+    common = (float((shares * trials).sum()) + 0.5) / (float(trials.sum()) + 1)
+    smooth: Floats = (shares * trials + common) / (trials + 1)
+    return smooth
 
 
 def mean_interval(count: int, mean: float, deviation: float, *, confidence: float = CONFIDENCE) -> Interval:
