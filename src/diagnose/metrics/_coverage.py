@@ -268,7 +268,7 @@ def coverage_at_accuracy(
     name = f"coverage at {100 * accuracy:g} % accuracy"
     answered = _promised(good, last, accuracy, 1 - confidence)
     if not answered:
-        reason = _why_none(good, accuracy, confidence)
+        reason = _why_none(good, last, accuracy, confidence)
         none = wilson(0, len(sure), confidence=confidence)
         return Coverage(
             coverage=Metric.of(name, none, len(sure), method="Wilson"),
@@ -329,24 +329,31 @@ def _ordered(sure: Floats, right: Bools) -> tuple[Floats, NDArray[np.int64], NDA
 
 def _promised(good: NDArray[np.int64], last: NDArray[np.int64], wanted: float, risk: float) -> int:
     """How many of the most confident examples can be answered; 0 for none."""
-    count = len(good)
-    starts = int(min(max(count * (1 - wanted) / _MISTAKES_PER_START, 1), _STARTS))
-    least = fewest_answers(wanted, risk / starts)
-    if least > count:
-        return 0
-    tried = np.unique(np.append(np.arange(least, count, max(count // _STEPS, 1)), count))
-    begins = {int(tried[np.searchsorted(tried, least + (count - least) * part / starts)]) for part in range(starts)}
-    share = risk / len(begins)
+    tried, begins = _plan(len(good), wanted, risk)
     # Equal confidences are answered together.
     ends = last[np.searchsorted(last, tried - 1)] + 1
     at_hand, best = 0.0, 0
     for number, answered in zip(tried.tolist(), ends.tolist(), strict=True):
-        at_hand += share if number in begins else 0.0
+        at_hand += risk / len(begins) if number in begins else 0.0
         if at_hand and _chance_of_so_few_mistakes(answered, int(good[answered - 1]), wanted) <= at_hand:
             best = answered
         else:
             at_hand = 0.0
     return best
+
+
+def _plan(count: int, wanted: float, risk: float) -> tuple[NDArray[np.int64], set[int]]:
+    """Which numbers of answers are tested, and where a share of the risk is brought in.
+
+    It depends on nothing in the data but how many there are.
+    """
+    starts = int(min(max(count * (1 - wanted) / _MISTAKES_PER_START, 1), _STARTS))
+    least = fewest_answers(wanted, risk / starts)
+    if least > count:
+        return np.zeros(0, np.int64), set()
+    tried = np.unique(np.append(np.arange(least, count, max(count // _STEPS, 1)), count))
+    places = [least + (count - least) * part / starts for part in range(starts)]
+    return tried, {int(tried[np.searchsorted(tried, place)]) for place in places}
 
 
 def _chance_of_so_few_mistakes(answered: int, right: int, wanted: float) -> float:
@@ -369,14 +376,16 @@ def _optimistic(
     return float(ordered[place]), float(place + 1) / len(ordered)
 
 
-def _why_none(good: NDArray[np.int64], wanted: float, confidence: float) -> str:
-    least = fewest_answers(wanted, 1 - confidence)
-    if len(good) < least:
+def _why_none(good: NDArray[np.int64], last: NDArray[np.int64], wanted: float, confidence: float) -> str:
+    tried, _ = _plan(len(good), wanted, 1 - confidence)
+    if not len(tried):
+        least = fewest_answers(wanted, 1 - confidence)
         return f"that takes at least {least} answers without a mistake, and there are {len(good)} examples"
-    wrong = least - int(good[least - 1])
+    first = int(last[np.searchsorted(last, tried[0] - 1)]) + 1
+    wrong = first - int(good[first - 1])
     return (
-        f"{wrong} of the {least} most confident answers are wrong, and no larger number of answers has so few mistakes "
-        "that it proves the accuracy"
+        f"{wrong} of the {first} most confident answers are wrong, and no larger number of answers that was tried has so "
+        "few mistakes that it proves the accuracy"
     )
 
 
