@@ -68,7 +68,7 @@ def look_at_mistakes(baseline, dev_set, out, k=40):
     for entry in mistakes.confident[:5]:
         print(f"  example {entry.id}: a {entry.given} was read as {entry.predicted}, {entry.confidence:.1%} sure")
     if out:
-        print(f"  pictures and tables: {mistakes.save(out)}")
+        print(f"  all of them: {mistakes.save(out)}")
     cut = is_cut(dev_set[0])
     rows = [entry.row for entry in mistakes.confident]
     there, everywhere = int(cut[rows].sum()), int(cut.sum())

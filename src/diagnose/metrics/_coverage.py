@@ -384,8 +384,8 @@ def _why_none(good: NDArray[np.int64], last: NDArray[np.int64], wanted: float, c
     first = int(last[np.searchsorted(last, tried[0] - 1)]) + 1
     wrong = first - int(good[first - 1])
     return (
-        f"{wrong} of the {first} most confident answers are wrong, and no larger number of answers that was tried has so "
-        "few mistakes that it proves the accuracy"
+        f"{wrong} of the {first} most confident answers are wrong, and no larger number that was tried has "
+        "so few mistakes that it proves the accuracy"
     )
 
 
