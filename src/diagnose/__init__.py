@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from diagnose import metrics as metrics
     from diagnose.baseline import Baseline, default_baseline
     from diagnose.checks import CheckResult
     from diagnose.config import Config
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         DiagnoseError,
         FactoryError,
         HistoryError,
+        MetricError,
         RuleError,
         RunDirectoryError,
         WrongGradientError,
@@ -44,6 +46,7 @@ __all__ = [
     "History",
     "HistoryError",
     "Location",
+    "MetricError",
     "RuleError",
     "RunDirectoryError",
     "Severity",
@@ -70,6 +73,7 @@ _HOMES = {
     "History": "history",
     "HistoryError": "errors",
     "Location": "findings",
+    "MetricError": "errors",
     "RuleError": "errors",
     "RunDirectoryError": "errors",
     "Severity": "findings",
@@ -82,16 +86,22 @@ _HOMES = {
 }
 
 
+_PACKAGES = ("metrics",)
+"""What is used as `diagnose.metrics.accuracy(...)` after `import diagnose`."""
+
+
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
-    if home is None:
+    if home is None and name not in _PACKAGES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
+    if home is None:
+        return importlib.import_module(f"{__name__}.{name}")
     value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_PACKAGES})

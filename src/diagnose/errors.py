@@ -35,6 +35,10 @@ class CheckError(DiagnoseError):
     """What was given to a check cannot be checked: it raises, returns nothing to check, or has no such parameter."""
 
 
+class MetricError(DiagnoseError):
+    """Predictions and targets from which a metric cannot be computed, or a package or a file that it lacks."""
+
+
 class WrongGradientError(DiagnoseError, AssertionError):
     """A gradient is wrong, or could not be told right from wrong; the message is the report."""
 

@@ -85,3 +85,23 @@ def test_what_is_no_answer_does_not_count() -> None:
 
 def test_answers_within_training_do_not_count() -> None:
     assert watched(lambda model, rows: (model(rows).argmax(1) == labels_of(rows)).sum()) == {}
+
+
+def test_the_course_keeps_the_first_phases_and_the_last() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 6)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    labels = torch.arange(40) % 6
+    with diagnose.watch(model, optimizer, schedule="every", summary=False) as watch:
+        for epoch in range(70):
+            model.train()
+            F.cross_entropy(model(ROWS), labels).backward()
+            optimizer.step()
+            with torch.no_grad():
+                answers = model(ROWS).argmax(1)
+                (answers == (answers if epoch == 69 else labels)).sum()
+            model.eval()
+    (first, *_) = watch.history.accuracies.values()
+    assert len(first.course) == min(first.phases, 64)
+    assert first.sigmas == max(first.course)
+    assert first.renamed <= 1

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -106,6 +107,71 @@ def test_another_model_of_the_same_shapes_follows_nothing() -> None:
 def test_models_of_other_shapes_and_trained_ones_are_no_copies() -> None:
     assert not copies(lambda model: nn.Linear(4, 2))
     assert not copies(lambda model: model)
+
+
+@torch.no_grad()
+def in_vain(kept: nn.Module, model: nn.Module) -> None:
+    for old, new in zip(kept.parameters(), model.parameters(), strict=True):
+        old.mul(0.9).add(new, alpha=0.1)
+    for old, new in zip(kept.buffers(), model.buffers(), strict=True):
+        old.copy_(new)
+
+
+@torch.no_grad()
+def blended(kept: nn.Module, model: nn.Module) -> None:
+    values = model.state_dict()
+    for name, old in kept.named_parameters():
+        old = torch.lerp(old.data, values[name], 0.1)
+
+
+@torch.no_grad()
+def number_first(kept: nn.Module, model: nn.Module) -> None:
+    for old, new in zip(kept.parameters(), model.parameters(), strict=True):
+        old = 0.9 * old + 0.1 * new
+
+
+@pytest.mark.parametrize("update", [in_vain, blended, number_first])
+def test_updates_in_vain_are_seen(update: Callable[[Any, nn.Module], None]) -> None:
+    (facts,) = copies(copy.deepcopy, update)
+    assert facts.is_start
+    assert facts.scaled == 12
+    assert facts.statistics_are_models is (update is in_vain)
+
+
+def test_what_is_computed_once_per_epoch_is_no_update() -> None:
+    done = []
+
+    def now_and_then(kept: nn.Module, model: nn.Module) -> None:
+        done.append(kept)
+        if len(done) % 12 == 0:
+            in_vain(kept, model)
+
+    (facts,) = copies(copy.deepcopy, now_and_then, epochs=20)
+    assert facts.scaled == 1
+
+
+def test_updates_in_place_are_none_in_vain() -> None:
+    (facts,) = copies(copy.deepcopy, lambda kept, model: follow(kept, model, buffers=True))
+    assert facts.scaled == 0
+
+
+def test_a_copy_in_training_mode_is_looked_at_without_gradients() -> None:
+    torch.manual_seed(0)
+    model = net()
+    kept = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with diagnose.watch(schedule="every", summary=False) as watch:
+        for _ in range(4):
+            x = torch.randn(16, 4)
+            model(x).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            in_vain(kept, model)
+            with torch.no_grad():
+                kept(x)
+        kept.train()(x)  # with gradients: not looked at
+    (facts,) = watch.history.copies
+    assert (facts.is_start, facts.looks_in_training, facts.statistics, facts.scaled) == (True, 4, 0, 4)
 
 
 def test_nothing_is_kept_alive() -> None:

@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "isolation": {"errors"},
     "gradcheck": {"collect", "isolation", "findings", "errors"},
     "baseline": {"errors"},
+    "metrics": {"stats", "findings", "storage", "errors"},
     "checks": {"baseline", "collect", "isolation", "rules", "stats", "findings", "errors", "gradcheck"},
     "report": {"history", "stats", "findings", "rules", "errors"},
     "sinks": {"history", "stats", "findings", "storage", "report", "errors"},

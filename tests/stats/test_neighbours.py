@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from diagnose.stats.neighbours import agreement, fitted_agreement, nearest, nearness
+from diagnose.stats.neighbours import agreement, fitted_agreement, nearest, nearness, right_when_renamed
 
 
 @settings(max_examples=60, deadline=None)
@@ -99,3 +100,36 @@ def test_a_fit_takes_equal_rows_for_one() -> None:
     assert abs(found.sigmas) < 4
     assert fitted_agreement(rows[:9], labels[:9]).rows == 0
     assert fitted_agreement(rows, np.zeros(50, dtype=np.int64)).sigmas == 0
+
+
+@pytest.mark.parametrize("classes", [5, 6])
+def test_right_when_renamed_is_the_share_of_all_ways(classes: int) -> None:
+    generator = np.random.default_rng(classes)
+    answers, labels = generator.integers(0, classes, (2, 60))
+    right = (answers == labels).sum()
+    ways = [np.array(way) for way in itertools.permutations(range(classes))]
+    share = np.mean([(way[answers] == labels).sum() >= right for way in ways])
+    assert abs(right_when_renamed(answers, labels) - share) < 4 * math.sqrt(0.25 / 1000)
+
+
+def test_right_when_renamed_of_one_known_class_and_of_several() -> None:
+    labels = np.repeat(np.arange(10), 50)
+    one = np.where(labels == 3, 3, 7)
+    assert 0.05 < right_when_renamed(one, labels) < 0.3
+    little = np.where(np.arange(500) % 5 == 0, labels, np.random.default_rng(0).integers(0, 10, 500))
+    assert right_when_renamed(little, labels) <= 0.01
+    shifted = (labels + 1) % 10
+    assert right_when_renamed(shifted, labels) == 1.0
+
+
+@pytest.mark.parametrize("classes", [2, 4, 101])
+def test_right_when_renamed_cannot_tell(classes: int) -> None:
+    labels = np.arange(classes).repeat(3)
+    assert math.isnan(right_when_renamed(labels, labels))
+
+
+def test_right_when_renamed_leaves_the_random_state_alone() -> None:
+    np.random.seed(0)
+    before = np.random.get_state()[1].tolist()  # type: ignore[index]
+    right_when_renamed(np.arange(10), np.arange(10))
+    assert np.random.get_state()[1].tolist() == before  # type: ignore[index]

@@ -185,6 +185,11 @@ class Collector:
     def compared(self, first: Tensor, second: Tensor) -> None:
         """Two tensors of one value per example were compared by `==`, in an evaluation phase."""
 
+    def tensor_scaled(self, tensor: Tensor) -> None:
+        """Outside of modules, without gradient, `tensor` times a number was computed, or something between it and
+        another of its shape; `tensor` itself was not changed by that.
+        """
+
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
         """A dropout or a normalisation with running statistics ran; `training`: with gradients enabled."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
@@ -15,11 +16,12 @@ from diagnose.collect.callsite import CallSite, call_site
 from diagnose.collect.forward import ModelRun
 from diagnose.collect.reading import Unseen, accessible, readable
 from diagnose.history import AccuracyFacts
-from diagnose.stats.neighbours import right_beyond_chance
+from diagnose.stats.neighbours import right_beyond_chance, right_when_renamed
 
 PLACES_KEPT: Final = 8
 EXAMPLES_KEPT: Final = 16_384
 _CLASSES_MOST: Final = 1000
+_PHASES_KEPT: Final = 64
 
 
 @dataclass(eq=False)
@@ -89,8 +91,12 @@ class AccuracyCollector(Collector):
             scope = f"{site.file}:{site.line}" if site is not None else ""
             facts = self.history.accuracies.setdefault(scope, AccuracyFacts())
             facts.phases += 1
+            facts.course[_PHASES_KEPT - 1 :] = []
+            facts.course.append(found.sigmas)
             if facts.phases == 1 or found.sigmas > facts.sigmas:
                 facts.examples, facts.right, facts.by_chance, facts.sigmas = found
+                renamed = right_when_renamed(answers, labels)
+                facts.renamed = 0.0 if math.isnan(renamed) else renamed
 
     def finish(self) -> None:
         self.evaluation_ends()

@@ -28,6 +28,10 @@ _ELEMENTS: Final = 256
 _MODELS_MAX: Final = 8
 _COPIES_MAX: Final = 16
 _ON_THE_WAY: Final = 0.5
+_SCALED_MAX: Final = 4096
+_SOON: Final = 10
+"""Steps from one update of an average to the next, at most. A point between two models, to be looked at and left, is
+computed after whole epochs."""
 
 _Shapes: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -39,6 +43,7 @@ class _Source:
     model: weakref.ref[nn.Module]
     shapes: _Shapes
     start: Tensor
+    start_statistics: Tensor
 
 
 @dataclass
@@ -48,12 +53,17 @@ class _Copy:
     parameters: Tensor
     statistics: Tensor
     source_statistics: Tensor
+    looked: tuple[int, bool] = (-1, False)
 
 
 class CopyCollector(Collector):
     """Keeps `History.copies`: looks at a copy whenever it is seen to be called in eval mode, once per step.
 
-    Memory: 16 KiB for each of at most 8 trained models, 48 KiB for each of at most 16 copies.
+    A copy that is called in training mode, but without gradients, is looked at too; its statistics are left out then,
+    for they are about to change by that very call.
+
+    What has been scaled out of place is known by its address, as the copies are not known yet when they are averaged
+    first. Memory: 16 KiB for each of at most 8 trained models, 48 KiB for each of at most 16 copies, 4,096 addresses.
     """
 
     name: ClassVar[str] = "copies"
@@ -63,6 +73,7 @@ class CopyCollector(Collector):
         super().__init__(shared)
         self._sources: list[_Source] = []
         self._copies: weakref.WeakKeyDictionary[nn.Module, _Copy | None] = weakref.WeakKeyDictionary()
+        self._scaled: dict[tuple[int, int], tuple[int, int]] = {}  # how often, at different steps, and when last
 
     def step_begins(self, step: Step) -> None:
         if not self.shared.is_thorough or len(self._sources) >= _MODELS_MAX:
@@ -75,10 +86,10 @@ class CopyCollector(Collector):
                     continue
                 start = _sample(list(model.parameters()))
                 if start is not None:
-                    self._sources.append(_Source(weakref.ref(model), _shapes(model), start))
+                    self._sources.append(_Source(weakref.ref(model), _shapes(model), start, _statistics(model)))
 
     def root_called(self, module: nn.Module) -> None:
-        if not self._sources or module.training:
+        if not self._sources or (module.training and torch.is_grad_enabled()):
             return
         model = unwrapped(module)
         if model in self._copies and self._copies[model] is None:
@@ -89,7 +100,19 @@ class CopyCollector(Collector):
             if copy is not None:
                 self._look(copy, model, module)
 
+    def tensor_scaled(self, tensor: Tensor) -> None:
+        if not readable(tensor):
+            return
+        place, step = _place(tensor), self._step()
+        if place not in self._scaled:
+            if len(self._scaled) < _SCALED_MAX:
+                self._scaled[place] = 1, step
+            return
+        times, last = self._scaled[place]
+        self._scaled[place] = times + (last < step <= last + _SOON), step
+
     def finish(self) -> None:
+        self._scaled.clear()
         self._sources.clear()
         self._copies.clear()
 
@@ -119,7 +142,8 @@ class CopyCollector(Collector):
     def _look(self, copy: _Copy, model: nn.Module, called: nn.Module) -> None:
         trained, facts, step = copy.source.model(), copy.facts, self._step()
         parameters = _sample(list(model.parameters()))
-        if trained is None or parameters is None or step == facts.last_step:
+        looked = step, model.training
+        if trained is None or parameters is None or looked == copy.looked:
             return
         now = _sample(list(trained.parameters()))
         if now is None or now.shape != parameters.shape:
@@ -127,7 +151,7 @@ class CopyCollector(Collector):
         site = call_site()
         if site is not None:
             facts.file, facts.line = site
-        facts.last_step = step
+        facts.last_step, copy.looked = step, looked
         if trained.training:
             facts.looks_in_training += 1
         else:
@@ -136,13 +160,32 @@ class CopyCollector(Collector):
         facts.is_start = torch.equal(parameters, copy.source.start)
         facts.source_moved = not torch.equal(now, copy.source.start)
         facts.follows |= _direction(parameters - copy.source.start, now - copy.source.start) > _ON_THE_WAY
+        facts.averaged = int(called.n_averaged) if isinstance(called, AveragedModel) else None
+        facts.scaled = self._times_scaled(model)
+        copy.parameters = parameters
+        if not model.training:
+            self._look_at_statistics(copy, model, trained)
+
+    def _look_at_statistics(self, copy: _Copy, model: nn.Module, trained: nn.Module) -> None:
+        facts = copy.facts
         statistics, source_statistics = _statistics(model), _statistics(trained)
         facts.statistics = statistics.numel()
         facts.statistics_moved += not torch.equal(statistics, copy.statistics)
         facts.source_statistics_moved += not torch.equal(source_statistics, copy.source_statistics)
         facts.statistics_are_new = _are_new(model) and not _are_new(trained)
-        facts.averaged = int(called.n_averaged) if isinstance(called, AveragedModel) else None
-        copy.parameters, copy.statistics, copy.source_statistics = parameters, statistics, source_statistics
+        facts.statistics_are_models = (
+            torch.equal(statistics, source_statistics)
+            and not torch.equal(statistics, copy.source.start_statistics)
+            and not {id(m) for m in _tracking(model)} & {id(m) for m in _tracking(trained)}
+        )
+        copy.statistics, copy.source_statistics = statistics, source_statistics
+
+    def _times_scaled(self, model: nn.Module) -> int:
+        """At how many steps each of the model's parameters was scaled, as far as that was seen."""
+        if not self._scaled:
+            return 0
+        counts = (self._scaled.get(_place(p), (0, -1))[0] for p in model.parameters() if readable(p))
+        return min(counts, default=0)
 
     def _step(self) -> int:
         return sum(self.shared.step_of.values())
@@ -159,6 +202,10 @@ def _sample(tensors: Sequence[Tensor]) -> Tensor | None:
     if not some or len({t.device for t in some}) > 1:
         return None
     return torch.cat([flat_window(t, turn=0, elements=_ELEMENTS).to(torch.float32) for t in some])
+
+
+def _place(tensor: Tensor) -> tuple[int, int]:
+    return tensor.data_ptr(), tensor.numel()
 
 
 def _tracking(model: nn.Module) -> list[_NormBase]:

@@ -92,6 +92,13 @@ _CLAMPS: Final = frozenset(_names("clamp", "clamp_min", "clip"))
 _DIFFERENCES: Final = frozenset([*_names("sub", "subtract", "rsub"), Tensor.__sub__, Tensor.__rsub__, Tensor.__isub__])
 _EQUALITIES: Final = frozenset([*_names("eq"), Tensor.__eq__])
 _PRODUCTS: Final = frozenset([*_names("mul", "multiply"), Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__])
+# Out of place only: what is made of a tensor, while it stays what it is.
+_SCALINGS: Final = frozenset(
+    [
+        *(torch.mul, torch.multiply, torch.lerp, Tensor.mul, Tensor.multiply, Tensor.lerp),
+        *(Tensor.__mul__, Tensor.__rmul__),
+    ]
+)
 # Where the units lie in what a layer puts out: dimension 1 after convolutions, else the last.
 _UNIT_DIMS: Final[dict[Any, int]] = {
     **dict.fromkeys(
@@ -245,6 +252,7 @@ class ForwardListener(Protocol):
     def activation_begins(self, call: ActivationCall) -> None: ...
     def activation_ends(self, call: ActivationCall, output: Tensor) -> None: ...
     def gate_used(self, key: CallKey) -> None: ...
+    def tensor_scaled(self, tensor: Tensor) -> None: ...
     def layer_called(self, call: LayerCall) -> None: ...
     def evaluation_loss(self, value: Tensor, *, summed: bool, examples: int) -> None: ...
     def module_name(self, module: nn.Module) -> str: ...
@@ -447,6 +455,8 @@ class ForwardTap:
             if unit_dim is not None:
                 self._saw_layer(func, unit_dim, args)
                 return None
+            if func in _SCALINGS:
+                self._saw_scaling(args, kwargs)
             if func in _PRODUCTS:
                 self._saw_product(args)
                 return self._enlarged_reader(args)
@@ -597,6 +607,20 @@ class ForwardTap:
             return
         if first.dim() == 1 or (first.dim() == 2 and first.shape[1] == 1):
             self.listener.compared(first, second)
+
+    def _saw_scaling(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Outside of modules a tensor without gradient, times a number or on its way to another, may be an average."""
+        if self._stack or self._shadow or len(args) < 2 or "out" in kwargs:
+            return
+        first, second = args[0], args[1]
+        if not isinstance(first, Tensor):
+            first, second = second, first
+        if not isinstance(first, Tensor) or not first.is_floating_point() or not first.dim():
+            return
+        is_number = isinstance(second, int | float) or (isinstance(second, Tensor) and not second.dim())
+        is_blend = len(args) + len(kwargs) == 3 and isinstance(second, Tensor) and first.shape == second.shape
+        if (is_number or is_blend) and not (first.requires_grad and torch.is_grad_enabled()) and not self._elsewhere():
+            self.listener.tensor_scaled(first)
 
     def _saw_product(self, args: tuple[Any, ...]) -> None:
         for factor in args[:2]:

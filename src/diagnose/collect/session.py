@@ -46,6 +46,7 @@ from diagnose.collect.discards import DiscardCollector
 from diagnose.collect.dissent import DissentCollector
 from diagnose.collect.evaluation import EvaluationCollector
 from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LayerCall, LossCall, ModelRun, modes_in_place
+from diagnose.collect.handmade import HandmadeCollector
 from diagnose.collect.inputs import InputCollector
 from diagnose.collect.inventory import Inventory, unwrapped
 from diagnose.collect.labels import LabelCollector
@@ -77,6 +78,7 @@ COLLECTORS: Final[tuple[type[Collector], ...]] = (
     # Later ones may read what earlier ones have recorded for the same event.
     LossCollector,
     ProtocolCollector,
+    HandmadeCollector,
     DiscardCollector,
     SharingCollector,
     ClippingCollector,
@@ -854,6 +856,11 @@ class Session:
         if self._evaluating is not None:
             with self._ours():
                 self._tell("compared", first, second)
+
+    def tensor_scaled(self, tensor: Tensor) -> None:
+        if self._looking:
+            with self._ours():
+                self._tell("tensor_scaled", tensor)
 
     def two_mode_ran(self, module: nn.Module, *, training: bool) -> None:
         self._tell_if_looking("two_mode_ran", module, training=training)

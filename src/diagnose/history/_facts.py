@@ -205,6 +205,22 @@ Container = Literal["list", "dict", "object", "tensor", ""]
 
 
 @dataclass
+class HandmadeFacts:
+    """Steps that no optimizer of torch's has made; see collect/handmade.py.
+
+    Attributes:
+        steps: backward passes before which parameters had changed since the last one.
+        stale: those before which the gradients that the last one left were still there, at the second time in a row.
+        file, line: the user's line that calls backward.
+    """
+
+    steps: int = 0
+    stale: int = 0
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
 class LeafFacts:
     """A trainable leaf of the graph behind a loss that no module registers and no optimizer holds.
 
@@ -608,7 +624,7 @@ class SchedulerFacts:
 
 @dataclass
 class CopyFacts:
-    """A model of the shapes of a trained one that no optimizer holds, as it was when it was called in eval mode.
+    """A model of the shapes of a trained one that no optimizer holds, as it was when it was called without gradients.
 
     Attributes:
         model, type: its name (or class name) and its class name.
@@ -617,9 +633,13 @@ class CopyFacts:
         follows: whether they were ever seen on the way that the trained model has gone.
         is_start: whether they were, at the last look, what the trained model's were before its first step.
         source_moved: whether the trained model's parameters no longer were.
+        scaled: how often all of its parameters were seen to be multiplied by a number, or blended with something,
+            out of place, each time a few steps after the last.
         statistics: how many running means and variances of normalisations were compared.
         statistics_moved, source_statistics_moved: as `moved`, for those of the copy and of the trained model.
         statistics_are_new: whether those of the copy, and not those of the model, had seen no batch at the last look.
+        statistics_are_models: whether those of the copy were those of the model at the last look, in memory of their
+            own, and not those that the model had before its first step.
         averaged: how many models it is the average of, as torch's AveragedModel counts; None if it is none.
         first_step, last_step: steps made at the first and the last look, over all optimizers.
         file, line: where it was called last.
@@ -633,10 +653,12 @@ class CopyFacts:
     follows: bool = False
     is_start: bool = False
     source_moved: bool = False
+    scaled: int = 0
     statistics: int = 0
     statistics_moved: int = 0
     source_statistics_moved: int = 0
     statistics_are_new: bool = False
+    statistics_are_models: bool = False
     averaged: int | None = None
     first_step: int = 0
     last_step: int = 0
@@ -737,6 +759,8 @@ class AccuracyFacts:
     Attributes:
         phases: evaluation phases that were looked at.
         examples, right, by_chance, sigmas: as stats.neighbours.Agreement.
+        renamed: as stats.neighbours.right_when_renamed; 0 if that cannot tell.
+        course: `sigmas` of the phases in order: of the first ones, and of the last.
     """
 
     phases: int = 0
@@ -744,6 +768,8 @@ class AccuracyFacts:
     right: float = 0.0
     by_chance: float = 0.0
     sigmas: float = 0.0
+    renamed: float = 0.0
+    course: list[float] = field(default_factory=list)
 
 
 @dataclass

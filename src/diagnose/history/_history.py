@@ -18,6 +18,7 @@ from diagnose.history._facts import (
     EvaluationFacts,
     EvaluationRows,
     FitFacts,
+    HandmadeFacts,
     InputFacts,
     LabelFacts,
     LayerFacts,
@@ -71,6 +72,7 @@ _BY_NAME: Final[Mapping[str, type[Any]]] = {
 _IN_ORDER: Final[Mapping[str, type[Any]]] = {
     "twins": TwinFacts,
     "copies": CopyFacts,
+    "handmade": HandmadeFacts,
     "loads": LoadFacts,
     "lifetimes": LifetimeFacts,
     "samplers": SamplerFacts,
@@ -94,6 +96,7 @@ class History:
         self.symmetric: dict[str, SymmetryFacts] = {}
         self.twins: list[TwinFacts] = []
         self.copies: list[CopyFacts] = []
+        self.handmade: list[HandmadeFacts] = []
         self.loads: list[LoadFacts] = []
         self.labels: dict[str, LabelFacts] = {}
         self.objectives: dict[str, ObjectiveFacts] = {}

@@ -130,6 +130,34 @@ def right_beyond_chance(answers: Ints, labels: Ints) -> Agreement:
     return _compared(float((answers == labels).mean()), float(shares[0] @ shares[1]), len(labels))
 
 
+def right_when_renamed(answers: Ints, labels: Ints, fewest: int = 5, most: int = 100, tries: int = 1000) -> float:
+    """The share of ways to rename the classes of the answers, by which as many or more would be right.
+
+    A network that has learned labels which have nothing to do with its inputs still answers alike what is alike. So
+    examples are right or wrong by whole groups, and how often it is right varies from one network to the next far more
+    than if each example were right by chance on its own. Renaming keeps the groups: of such a network's answers, one
+    name is as good as another. It is next to nothing where several classes are known, however little, and not where it
+    is one alone.
+
+    Args:
+        answers, labels: shape (N,), N > 0.
+        fewest, most: classes; of fewer than 5 there are not 100 ways, and what is right may be one of them by chance.
+
+    Returns:
+        An estimate from `tries` ways drawn at random; NaN if there are fewer or more classes.
+    """
+    classes, index = np.unique(np.concatenate([answers, labels]), return_inverse=True)
+    if not fewest <= len(classes) <= most:
+        return math.nan
+    said, true = np.split(index.reshape(-1), 2)
+    table = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    np.add.at(table, (said, true), 1)
+    numbers = np.random.Generator(np.random.PCG64(len(labels)))  # our own: not the user's random state
+    ways = numbers.random((tries, len(classes))).argsort(axis=1)
+    right = table[np.arange(len(classes)), ways].sum(axis=1)
+    return float((right >= np.trace(table)).mean())
+
+
 def _compared(share: float, by_chance: float, rows: int) -> Agreement:
     deviation = math.sqrt(max(by_chance * (1 - by_chance), 0.0) / rows)
     return Agreement(rows, share, by_chance, (share - by_chance) / deviation if deviation else 0.0)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 from torch import Tensor
+
+from diagnose.stats.intervals import student
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,5 @@ def paired_difference(one: Tensor, other: Tensor, *, confidence: float = 0.95, b
     mean = float(difference.sum()) / count
     squares = float((difference**2).sum()) + (1.0 if bounded else 0.0)
     variance = max(squares / count - mean**2, 0.0) * count / max(count - 1, 1)
-    half = _student(confidence, max(count - 1, 1)) * (variance / count) ** 0.5
+    half = student(confidence, max(count - 1, 1)) * (variance / count) ** 0.5
     return Difference(mean, mean - half, mean + half) if count > 1 else Difference(mean, -float("inf"), float("inf"))
-
-
-def _student(confidence: float, freedom: int) -> float:
-    """Quantile of Student's t for a two-sided interval.
-
-    Three terms of its expansion in 1 / freedom; good to 1 % from four degrees of freedom on.
-    """
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return float(z + sum(term / freedom ** (power + 1) for power, term in enumerate(terms)))

@@ -140,6 +140,23 @@ def test_the_loss_has_fallen_and_answers_are_compared_with_labels(
     assert bool(list(labels_misaligned(history))) is speaks
 
 
+@pytest.mark.parametrize(
+    ("course", "renamed", "speaks"),
+    [
+        ([0.0, 5.0, 1.0, 2.0], 0.02, True),
+        ([0.0, 5.0, 1.0, 2.0], 0.01, False),  # no other names would be as right: several classes are known
+        ([0.0, 5.0, 1.0, 2.0], 0.0, False),  # too few classes to tell
+        ([0.0, 5.0, 1.0, 3.0], 0.5, False),  # it stays
+        ([5.0, 5.0, 1.0, 2.0], 0.5, False),  # it stayed for half of the time
+        ([0.0, 5.0, 1.0], 0.5, False),
+    ],
+)
+def test_right_in_passing(course: list[float], renamed: float, speaks: bool) -> None:
+    history = history_of(facts(), evaluated=None)
+    history.accuracies["train.py:9"] = AccuracyFacts(len(course), 400, 0.2, 0.1, max(course), renamed, course)
+    assert bool(list(labels_misaligned(history))) is speaks
+
+
 def test_learned_by_heart_and_right_by_chance_in_the_test() -> None:
     def run(permuted: bool) -> list[Finding]:
         torch.manual_seed(0)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from diagnose.findings import Severity
 from diagnose.history import ConstantInputFacts, FitFacts, History
-from tests.rules.looking import said, the_only
+from diagnose.testing import history_of
+from tests.rules.looking import chain, flat, said, the_only
 from tests.rules.objective.runs import trained, with_objective
 
 CODE = "constant-output"
@@ -107,6 +108,27 @@ def test_a_model_that_can_fit_a_batch_has_not_collapsed() -> None:
     finding = the_only(history, CODE)
     assert "collapsed" not in finding.message
     assert "learn 32 examples in 50 steps" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("first", "ratio", "after", "speaks"),
+    [
+        (0.006, 1e-7, 0.05, False),  # as the initialisation made them, and the steps are too small to change it
+        (0.06, 1e-7, 0.05, True),  # they have become alike
+        (0.006, 1e-3, 0.05, True),  # the weights have moved
+        (0.006, 1e-7, 0.95, True),  # it cannot tell examples apart
+    ],
+)
+def test_outputs_that_are_what_they_were_at_the_start(first: float, ratio: float, after: float, speaks: bool) -> None:
+    history = history_of(steps=300, loss=flat(300, 1.6, 0.001), parameters=chain(3, ratio=ratio))
+    with_objective(history, name="cross_entropy", labels={"0": 50, "1": 50}, optimizer="SGD")
+    (scope,) = history.objectives
+    for index in range(1, 30):
+        spread = first if index <= 5 else 0.006
+        history.record("output_spread", 10 * index, {scope: spread}, clock="SGD")
+        history.record("output_scale", 10 * index, {scope: 0.04}, clock="SGD")
+    history.fits["Net"] = FitFacts("Net", "SGD", examples=32, steps=50, before=1.6, constant=1.6, after=1.6 * after)
+    assert bool(said(history, CODE)) is speaks
 
 
 @pytest.mark.parametrize("options", [{"reason": "too slow"}, {"optimizer": "Adam"}])

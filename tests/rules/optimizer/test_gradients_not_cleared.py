@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from diagnose.findings import Severity
-from diagnose.history import History
+from diagnose.history import HandmadeFacts, History
 from diagnose.testing import history_of
 from tests.rules.looking import flat, said, the_only
 
@@ -59,3 +59,20 @@ def test_the_change_from_one_loop_to_the_next() -> None:
 def test_a_closure_that_does_not_clear() -> None:
     assert said(run(range(2, 101), closures=100), CODE)
     assert not said(run([], closures=100), CODE)
+
+
+@pytest.mark.parametrize(
+    ("stale", "steps", "speaks"), [(3, 30, True), (2, 2, False), (3, 31, False), (30, 31, True), (0, 0, False)]
+)
+def test_steps_made_by_hand(stale: int, steps: int, speaks: bool) -> None:
+    history = History()
+    history.handmade.append(HandmadeFacts(steps, stale, "train.py", 7))
+    found = said(history, CODE)
+    assert bool(found) is speaks
+    assert said(History.from_arrays(*history.to_arrays()), CODE) == found
+
+
+def test_steps_made_by_hand_before_an_optimizer_are_left_alone() -> None:
+    history = history_of(steps=20)
+    history.handmade.append(HandmadeFacts(31, 30, "train.py", 7))
+    assert not said(history, CODE)

@@ -99,6 +99,30 @@ def test_copies_that_never_move(facts: CopyFacts, fires: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("facts", "fires"),
+    [
+        (replace(STILL, looks_in_evaluation=1, scaled=3), True),
+        (replace(STILL, looks_in_evaluation=1, scaled=2), False),
+        (replace(STILL, looks_in_evaluation=0, looks_in_training=9, scaled=3), True),
+        (replace(STILL, looks_in_evaluation=1, statistics=64, statistics_are_models=True), True),
+        (replace(STILL, looks_in_evaluation=1, moved=1, scaled=3), False),
+        (replace(STILL, looks_in_evaluation=1, is_start=False, scaled=3), False),
+        (replace(STILL, looks_in_evaluation=1, source_moved=False, scaled=3), False),
+    ],
+)
+def test_updates_in_vain(facts: CopyFacts, fires: bool) -> None:
+    found = said(run(facts), CODE)
+    assert bool(found) is fires
+    assert all("in vain" in finding.message for finding in found)
+
+
+def test_what_another_copy_is_made_of_is_not_updated_in_vain() -> None:
+    start = replace(STILL, looks_in_evaluation=1, scaled=9)
+    assert not said(run(start, replace(FOLLOWS, statistics=0)), CODE)
+    assert said(run(start, replace(FOLLOWS, type="Other", statistics=0)), CODE)
+
+
+@pytest.mark.parametrize(
     "facts",
     [
         replace(FOLLOWS, statistics_moved=4),

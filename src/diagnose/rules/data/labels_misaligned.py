@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from diagnose.findings import Evidence, Finding, Location, Severity
-from diagnose.history import History
+from diagnose.history import AccuracyFacts, History
 from diagnose.rules._base import rule
 from diagnose.rules.data._success import class_entropy, left_to_learn
 from diagnose.rules.loss._counterfactuals import (
@@ -37,6 +37,7 @@ def labels_misaligned(
     unlearned: float = 0.99,
     structured: float = 0.9,
     no_better: float = 3.0,
+    renamed: float = 0.01,
 ) -> Iterator[Finding]:
     """Inputs and labels do not belong together: they were shuffled apart, moved against one another, or mixed up.
 
@@ -52,10 +53,12 @@ def labels_misaligned(
     up to three places, or reversed; or if neither a ridge regression on the columns and their squares nor the network
     found anything in the inputs. The network's loss ends at `unlearned` = 99 % or more of the entropy of the classes in
     every evaluation; where no loss is evaluated, its answers are never right more often than permuted ones would be, by
-    `no_better` = 3 standard deviations (if the program compares them with labels by `==`); or else its loss in training
-    ends there. For that the inputs must have a structure of their own: nearest
-    neighbours are at most `structured` = 90 % as far apart as they would be if the columns were independent. In noise,
-    which rows are near means nothing: labels that depend on it may be hard to learn, or drawn to try something out.
+    `no_better` = 3 standard deviations (if the program compares them with labels by `==`), or only in passing, in less
+    than half of the evaluations and not in the last, while more than `renamed` = 1 % of all ways to rename the classes
+    would be as right; or else its loss in training ends there. For that the inputs must have a structure of their own:
+    nearest neighbours are at most `structured` = 90 % as far apart as they would be if the columns were independent. In
+    noise, which rows are near means nothing: labels that depend on it may be hard to learn, or drawn to try something
+    out.
     Two experiments make it surer where they were made: labels permuted among the examples of a batch fit the outputs
     as well as their own, and copies of the weights can learn a few examples by heart, so that it is not the network.
     If own labels fit a tenth better or more, the network knows something, and the rule is silent.
@@ -81,9 +84,13 @@ def labels_misaligned(
     often as can be helped. 2 deviations are what chance alone exceeds once in 40 times; 6 allow for seven tries. The
     nearest neighbours in noise of 4 to 256 columns are 0.94 to 1.08 times as far apart as with independent columns; in
     digits, wines, tumours, series and prototypes with noise 0.4 to 0.89: hence 90 %.
+    A network that has learned wrong labels by heart answers alike what is alike, so that it is right or wrong by whole
+    clusters. Of 20 networks trained on permuted digits, 9 were right by 3 to 11 standard deviations in passing; for 8
+    of these 4 % or more of the renamings would have been as right, while it was 1 % or less for all that knew something
+    beyond 3, of digits with 90 % of wrong labels or of sums of two digits.
     """
     # What says most comes first: how labels are moved, that they change, that nothing connects them.
-    found = list(_strangers(history, min_rows, followed, moved, unlearned, structured, no_better))
+    found = list(_strangers(history, min_rows, followed, moved, unlearned, structured, no_better, renamed))
     certain = [finding for finding in found if finding.severity is Severity.ERROR]
     yield from certain or list(_shuffled_anew(history, kept, at_least, twins)) or found
 
@@ -125,6 +132,7 @@ def _strangers(
     unlearned: float,
     structured: float,
     no_better: float,
+    renamed: float,
 ) -> Iterator[Finding]:
     for facts in history.neighbours.values():
         if facts.rows < min_rows or facts.classes < 2 or facts.sigmas >= followed:
@@ -156,7 +164,7 @@ def _strangers(
         elif (
             facts.nearness <= structured
             and facts.fitted_sigmas < followed
-            and _nothing_found(history, facts.optimizer, unlearned, no_better)
+            and _nothing_found(history, facts.optimizer, unlearned, no_better, renamed)
         ):
             pairing, fit = pairing_of(history, facts.optimizer), fit_of(history, facts.optimizer)
             shown = ""
@@ -181,7 +189,13 @@ def _strangers(
 
 
 def _nothing_found(
-    history: History, optimizer: str, unlearned: float, no_better: float, fewest: int = 100, constant: float = 0.9
+    history: History,
+    optimizer: str,
+    unlearned: float,
+    no_better: float,
+    renamed: float,
+    fewest: int = 100,
+    constant: float = 0.9,
 ) -> bool:
     """Whether the network does no better than the frequencies of the classes: in evaluation, else in training."""
     entropy = class_entropy(history, optimizer)
@@ -195,8 +209,17 @@ def _nothing_found(
     # Answers that are nearly all the same are right by chance only, whatever was found.
     known = [a for a in history.accuracies.values() if a.examples >= fewest and a.by_chance < constant]
     if known:
-        return max(a.sigmas for a in known) < no_better
+        return not any(_is_right(a, no_better, renamed) for a in known)
     pairing = pairing_of(history, optimizer)
     if pairing is not None and knows_its_targets(pairing):
         return False
     return left_to_learn(history, optimizer) >= unlearned
+
+
+def _is_right(facts: AccuracyFacts, no_better: float, renamed: float, fewest: int = 4) -> bool:
+    """Whether answers are right beyond chance; once, by chance of a whole class, is not enough where there are many."""
+    if facts.sigmas < no_better:
+        return False
+    often = [sigmas >= no_better for sigmas in facts.course]
+    passing = len(often) >= fewest and not often[-1] and sum(often) < 0.5 * len(often)
+    return not (passing and facts.renamed > renamed)

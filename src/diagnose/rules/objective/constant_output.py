@@ -12,6 +12,7 @@ from diagnose.history import ConstantInputFacts, FitFacts, History, ObjectiveFac
 from diagnose.rules._base import rule
 from diagnose.rules.loss._counterfactuals import can_fit, fit_evidence, fit_of
 from diagnose.rules.objective._calls import BINARY, REGRESSION, evidence, objectives, prior, where
+from diagnose.rules.optimizer.update_too_small import update_too_small
 from diagnose.stats.curves import trailing_run
 
 _LOGITS = ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "multilabel_soft_margin_loss")
@@ -47,7 +48,9 @@ def constant_output(
     because a loss compares each output with all targets.
     ## Limits
     Not before 50 steps, so that heads that begin at zero have left it. Outputs that ought to be equal (targets
-    that do not vary, as for a GAN's discriminator) are not judged.
+    that do not vary, as for a GAN's discriminator) are not judged. Silent where `update-too-small` speaks, copies of
+    the weights fit a few examples, and the outputs differed no more to begin with (less than twice as much): then they
+    are what the initialisation made them, and it is the steps that are to blame.
     ## Source
     Goodfellow, Bengio & Courville, *Deep Learning*, sec. 11.5 (look at what the model does). An ordinary
     initialisation lets outputs differ by 10 % and more; 1 % and five samples are judgement.
@@ -64,7 +67,14 @@ def constant_output(
         if len(late) < window:
             continue
         level = float(np.median(spread[-len(late) :]))
-        yield _finding(facts, late, level, float(scale[-1]), allowed, exact, _Tried(history, facts.optimizer))
+        tried = _Tried(history, facts.optimizer)
+        if tried.can_fit and np.median(spread[:window]) < 2 * level and _hardly_moved(history, facts.optimizer):
+            continue
+        yield _finding(facts, late, level, float(scale[-1]), allowed, exact, tried)
+
+
+def _hardly_moved(history: History, optimizer: str) -> bool:
+    return any(finding.evidence["optimizer"] == optimizer for finding in update_too_small(history))
 
 
 def _targets_vary(facts: ObjectiveFacts) -> bool:
@@ -90,6 +100,11 @@ class _Tried:
         known = [each for each in history.constant_inputs.values() if each.optimizer == optimizer and not each.reason]
         self.moved: ConstantInputFacts | None = known[0] if len(known) == 1 else None
         self.fit: FitFacts | None = fit_of(history, optimizer)
+
+    @property
+    def can_fit(self) -> bool:
+        """Whether copies of the weights fit a few examples."""
+        return self.fit is not None and can_fit(self.fit)
 
     def says(self, exact: float) -> tuple[str, str]:
         """What they add to the message, and the cause."""

@@ -19,7 +19,9 @@ def gradients_not_cleared(history: History, *, share: float = 0.1, at_least: int
     ## What it does
     Counts the optimizer steps whose gradients contain those that an earlier step had used already. It
     speaks if there are `at_least` = 3 of them and they are `share` = 10 % or more of the steps that the
-    watch followed.
+    watch followed. Where no optimizer of torch's makes the steps, they are known by the parameters: of the first
+    backward passes, it counts those before which parameters had changed and their gradients were just what the last
+    one had left.
     ## Why it matters
     `backward()` adds to what is in `.grad`. Without clearing, step n follows the sum of n gradients:
     directions of long ago are followed again and again, and the step grows with the length of the run.
@@ -38,6 +40,7 @@ def gradients_not_cleared(history: History, *, share: float = 0.1, at_least: int
     different rates (cleared every second step) half of them, and one that is cleared once per epoch all
     but one in an epoch.
     """
+    yield from _handmade(history, share, at_least)
     for optimizer, facts in history.optimizers.items():
         stale = history.count("stale-gradients", optimizer)
         steps = facts.followed
@@ -61,4 +64,29 @@ def gradients_not_cleared(history: History, *, share: float = 0.1, at_least: int
             },
             cause="zero_grad() is missing, or is called less often than step(), or on another optimizer or model.",
             remedy=f"Call {optimizer}.zero_grad() once per step, before backward().",
+        )
+
+
+def _handmade(history: History, share: float, at_least: int) -> Iterator[Finding]:
+    if any(facts.steps for facts in history.optimizers.values()):
+        return
+    for facts in history.handmade:
+        if facts.stale < at_least or facts.stale < share * facts.steps:
+            continue
+        yield Finding(
+            "gradients-not-cleared",
+            Severity.ERROR,
+            f"before {facts.stale} of {facts.steps} backward passes the parameters had been changed, and the gradients "
+            "of the last one were still there: each adds to those of all before",
+            Location(file=facts.file, line=facts.line),
+            None,
+            None,
+            {
+                "stale_steps": facts.stale,
+                "steps_followed": facts.steps,
+                "share": facts.stale / facts.steps,
+                "limit": share,
+            },
+            cause="The steps are made by hand, and nothing clears the gradients.",
+            remedy="Set p.grad = None for each parameter after its step, or call model.zero_grad().",
         )
