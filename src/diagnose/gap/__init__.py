@@ -1,1 +1,6 @@
 """Why the test error is above the train error, or both are too high, and what to change."""
+
+from diagnose.gap._recommendation import Recommendation
+from diagnose.gap._space import recommend_space, sweep_parameters
+
+__all__ = ["Recommendation", "recommend_space", "sweep_parameters"]
