@@ -204,7 +204,7 @@ def test_every_space_is_a_sweep_that_keeps_the_present_value(
             assert all(isinstance(value, int) and value >= 1 for value in entry["values"])
         elif "min" in entry:
             assert entry["min"] < entry["max"]
-            assert now[name] == 0 or entry["min"] * (1 - 1e-5) <= now[name] <= entry["max"] * (1 + 1e-5)
+            assert now[name] == 0 or entry["min"] <= now[name] <= entry["max"]
         else:
             assert entry["value"] == now[name]
     dropout_range = space["dropout"]

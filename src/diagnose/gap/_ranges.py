@@ -130,8 +130,8 @@ def _depth(move: Move) -> Entry:
 
 def _dropout(move: Move) -> Entry:
     """A share in [0, .9]: up to where a quarter of what is kept now is kept, or down to none."""
-    low, high = _linear(move, below=lambda p: 0.0, above=lambda p: 1 - (1 - p) / 4)
-    low, high = (min(max(round(end, 6), 0.0), _MOST_DROPOUT) for end in (low, high))
+    low, high = _linear(move, below=lambda p: 0.0, above=lambda p: _tidy(1 - (1 - p) / 4))
+    low, high = (min(max(end, 0.0), _MOST_DROPOUT) for end in (low, high))
     if low == high:
         return constant(low, move.reason)
     return {"distribution": "uniform", "min": float(low), "max": float(high), "reason": move.reason}
@@ -196,20 +196,20 @@ def _multiples(move: Move, reach: float) -> tuple[float, float] | None:
         return None if value is None else (value / reach**0.5, value * reach**0.5)
     if value is not None and value != now:
         # As far beyond the suggested value as that lies from the present one: it is in the middle then.
-        return _ordered(now, value * value / now)
-    low = now / reach if move.direction <= 0 else now
-    high = now * reach if move.direction >= 0 else now
+        return _ordered(now, _tidy(value * value / now))
+    low = _tidy(now / reach) if move.direction <= 0 else now
+    high = _tidy(now * reach) if move.direction >= 0 else now
     if move.beside is not None:
         below, above = move.beside
         if below is not None and below > 0:  # what lies below was tried: no need to go further
             low = below
         elif below is None and above is not None:
-            low = min(low, now * now / above)
+            low = min(low, _tidy(now * now / above))
         if above is not None:
             high = above
         elif below is not None and below > 0:
-            high = max(high, now * now / below)
-    return _tidy(low), _tidy(high)
+            high = max(high, _tidy(now * now / below))
+    return low, high
 
 
 def _linear(move: Move, *, below: Callable[[Any], float], above: Callable[[Any], float]) -> tuple[float, float]:
@@ -218,7 +218,7 @@ def _linear(move: Move, *, below: Callable[[Any], float], above: Callable[[Any],
         return given
     now = move.current if move.current is not None else 0
     if isinstance(move.suggested, int | float) and move.suggested != now:
-        return _ordered(now, 2 * move.suggested - now)
+        return _ordered(now, _tidy(2 * move.suggested - now))
     low = below(now) if move.direction <= 0 else now
     high = above(now) if move.direction >= 0 else now
     if move.beside is not None:
@@ -232,7 +232,7 @@ def _suggested_range(move: Move) -> tuple[float, float] | None:
 
 
 def _ordered(one: float, other: float) -> tuple[float, float]:
-    return min(_tidy(one), _tidy(other)), max(_tidy(one), _tidy(other))
+    return min(one, other), max(one, other)
 
 
 def _tidy(number: float) -> float:
