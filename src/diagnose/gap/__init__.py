@@ -2,5 +2,6 @@
 
 from diagnose.gap._recommendation import Recommendation
 from diagnose.gap._space import recommend_space, sweep_parameters
+from diagnose.gap._stopping import CheckpointChoice, best_checkpoint
 
-__all__ = ["Recommendation", "recommend_space", "sweep_parameters"]
+__all__ = ["CheckpointChoice", "Recommendation", "best_checkpoint", "recommend_space", "sweep_parameters"]
