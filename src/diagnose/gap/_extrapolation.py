@@ -70,8 +70,8 @@ class DataNeeded:
             return f"An error of {self.target:.4g} is reached with the {self.size} examples there are."
         if not self.is_reachable:
             return (
-                f"An error of {self.target:.4g} is not reachable by data alone on this curve, which flattens out above it: "
-                "change the model, its regularisation, or the quality of the data."
+                f"An error of {self.target:.4g} is not reachable by data alone on this curve, which flattens out above "
+                "it: change the model, its regularisation, or the quality of the data."
             )
         bounds = f"at least {_rounded(self.low)}" if math.isinf(self.high) else self._range()
         text = f"An error of {self.target:.4g} takes {bounds} examples ({self.confidence:.0%} sure)"
@@ -229,8 +229,8 @@ class Outlook:
             middle = (low + high) / 2
             below = torch.special.ndtr(torch.from_numpy((middle[:, None] - means) / deviations)).numpy() @ self.weights
             low, high = np.where(below < probability, middle, low), np.where(below < probability, high, middle)
-        found = (low + high) / 2 * self.level
-        return np.minimum(found, 1.0) if self.is_share else found
+        found: Floats = (low + high) / 2 * self.level
+        return np.asarray(np.minimum(found, 1.0)) if self.is_share else found
 
 
 def _log_prior(a: Floats, c: Floats, d: Floats) -> Floats:

@@ -13,10 +13,10 @@ from torch import Tensor
 from diagnose.errors import GapError
 from diagnose.findings import json_safe
 from diagnose.gap._extrapolation import DataNeeded, Outlook
-from diagnose.gap._measured import Place, Spread, difference, places
-from diagnose.gradcheck._progress import Progress
+from diagnose.gap._measured import Place, difference, places
 from diagnose.gap._subsets import classes_of, count, nested_order, sizes_of, subset
 from diagnose.gap._trainings import Failure, Measure, Measured, Metric, attempt
+from diagnose.gradcheck._progress import Progress
 from diagnose.stats.intervals import CONFIDENCE, Interval, z_of
 
 SLOWEST = 0.1
@@ -79,7 +79,7 @@ class LearningCurve:
         def share(amount: float) -> float:
             if not math.isfinite(amount):
                 return amount
-            return 1 - max(1 - amount / level, 0.0) ** per_doubling
+            return float(1 - max(1 - amount / level, 0.0) ** per_doubling)
 
         return Interval(share(ends.value), share(ends.low), share(ends.high), self.confidence)
 
@@ -159,10 +159,10 @@ class LearningCurve:
             "n_test": self.n_test,
             "repeats": self.repeats,
             "confidence": self.confidence,
-            "changes": {name: value if _is_plain(value) else str(value) for name, value in self.changes.items()},
-            "points": [{"size": point.at, **_point_json(point)} for point in self.points],
-            "last_doubling": _interval_json(self.last_doubling),
-            "gap": _interval_json(self.gap),
+            "changes": {name: value if is_plain(value) else str(value) for name, value in self.changes.items()},
+            "points": [{"size": point.at, **place_json(point)} for point in self.points],
+            "last_doubling": interval_json(self.last_doubling),
+            "gap": interval_json(self.gap),
             "failures": [{"size": f.at, "repeat": f.repeat, "message": f.message} for f in self.failures],
             "diagnosis": list(self.diagnosis),
         }
@@ -245,17 +245,23 @@ def learning_curve(
             f"All {len(failures)} trainings failed; the first, with {first.at} examples: {first.message.rstrip('.')}."
         )
     return LearningCurve(
-        points, _metric_name(metric, runs), n_test, repeats, confidence, tuple(failures), changes or {}
+        points,
+        metric_name(metric, [run for at in runs.values() for _, run in at]),
+        n_test,
+        repeats,
+        confidence,
+        tuple(failures),
+        changes or {},
     )
 
 
-def _metric_name(metric: Metric | None, runs: Mapping[Any, Sequence[tuple[int, Measured]]]) -> str:
-    told = [run for at in runs.values() for _, run in at]
-    if all(run.is_share for run in told):
+def metric_name(metric: Metric | None, runs: Sequence[Measured]) -> str:
+    """What an error is called in tables."""
+    if all(run.is_share for run in runs):
         return "error"
     if callable(metric):
         return str(getattr(metric, "__name__", "metric"))
-    return "loss" if any(run.per_example is not None for run in told) else "value"
+    return "loss" if any(run.per_example is not None for run in runs) else "value"
 
 
 # ---------------------------------------------------------------------- what it shows
@@ -285,13 +291,13 @@ def _about_the_gap(curve: LearningCurve) -> list[str]:
         return []
     if gap.low > 0 and gap.value > 0.5 * test.value:
         return [
-            f"Most of the test error is a gap to the train error ({train.value:.4g}): {gap}. More data or regularisation "
-            "can close it."
+            f"Most of the test error is a gap to the train error ({train.value:.4g}): {gap}. More data or "
+            "regularisation can close it."
         ]
     if gap.low > 0:
         return [
-            f"Of the test error of {test.value:.4g}, {train.value:.4g} is made on the training examples as well, which more "
-            f"data will not lower (section 11.3); the gap is {gap}."
+            f"Of the test error of {test.value:.4g}, {train.value:.4g} is made on the training examples as well, which "
+            f"more data will not lower (section 11.3); the gap is {gap}."
         ]
     return [
         f"Train and test error have met: the gap is {gap}. More data can do little; more capacity or better data can."
@@ -302,21 +308,21 @@ def _about_failures(curve: LearningCurve) -> list[str]:
     return [f"Training {f.repeat + 1} with {f.at} examples failed: {f.message}" for f in curve.failures]
 
 
-def _point_json(point: Place) -> dict[str, Any]:
+def place_json(point: Place) -> dict[str, Any]:
+    """All that is measured at a place but the place itself."""
     return {
-        "train": _interval_json(point.train),
-        "test": _interval_json(point.test),
+        "train": interval_json(point.train),
+        "test": interval_json(point.test),
         "train_errors": list(point.train_errors),
         "test_errors": list(point.test_errors),
     }
 
 
-def _interval_json(interval: Interval | None) -> dict[str, float] | None:
+def interval_json(interval: Interval | None) -> dict[str, float] | None:
+    """An interval without its confidence, which all of a curve share."""
     return None if interval is None else {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Whether JSON has such a value."""
     return value is None or isinstance(value, bool | int | float | str)
-
-
-__all__ = ["LearningCurve", "Spread", "learning_curve"]

@@ -46,7 +46,8 @@ class Spread:
 
     def interval(self, confidence: float, low: float = -math.inf, high: float = math.inf) -> Interval:
         """An interval of the mean within bounds that it cannot leave; infinitely wide if nothing is known of its
-        noise."""
+        noise.
+        """
         if not self.is_known:
             return Interval(self.mean, low, high, confidence)
         half = self.quantile(confidence) * math.sqrt(self.variance)
@@ -136,8 +137,8 @@ def difference(one: Place, other: Place) -> Spread:
     Repeats that both have are paired: they share the seed, and the order of the data.
     """
     shared = [repeat for repeat in one.repeats if repeat in other.repeats]
-    first = {repeat: error for repeat, error in zip(one.repeats, one.test_errors, strict=True)}
-    second = {repeat: error for repeat, error in zip(other.repeats, other.test_errors, strict=True)}
+    first = dict(zip(one.repeats, one.test_errors, strict=True))
+    second = dict(zip(other.repeats, other.test_errors, strict=True))
     by_repeats, freedom = one.spread.repeats + other.spread.repeats, one.spread.freedom
     if len(shared) > 1:
         pairs = np.array([first[repeat] - second[repeat] for repeat in shared])
@@ -190,7 +191,8 @@ def _mean_of_examples(runs: Sequence[Measured]) -> Floats | None:
 
 def _of_examples(each: Floats | None, mean: float, is_share: bool, n_test: int | None) -> float:
     """Variance of the mean test error by the choice of examples; of shares, never less than a wrong half example
-    has."""
+    has.
+    """
     size = len(each) if each is not None else n_test
     if size is None or (each is None and not is_share):
         return 0.0

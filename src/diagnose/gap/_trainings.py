@@ -102,8 +102,8 @@ class Measure:
             return wrong.double().numpy(), True
         if self.metric == "error":
             raise GapError(
-                f"metric='error' is for class labels, and targets are {targets.dtype} of shape {tuple(targets.shape)} with "
-                f"outputs of shape {tuple(outputs.shape)}: leave it out, or give a function of outputs and targets"
+                f"metric='error' is for class labels, and targets are {targets.dtype} of shape {tuple(targets.shape)} "
+                f"with outputs of shape {tuple(outputs.shape)}: leave it out, or give a function of outputs and targets"
             )
         if self.loss_fn is not None:
             return _losses(self.loss_fn, outputs, targets), False
@@ -226,7 +226,8 @@ def _wrong(outputs: Tensor, targets: Tensor) -> Tensor | None:
 
 def _losses(loss_fn: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor) -> Floats:
     """The loss of each example, so that its noise over examples is known; their mean where one alone cannot be asked
-    for."""
+    for.
+    """
     try:
         each = [float(loss_fn(outputs[row : row + 1], targets[row : row + 1])) for row in range(len(targets))]
         whole = float(loss_fn(outputs, targets))
