@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         WrongGradientError,
     )
     from diagnose.findings import Finding, Location, Severity
+    from diagnose.gap import LearningCurve, ValidationCurve, learning_curve, validation_curve
     from diagnose.gradcheck import GradientReport, check_gradients
     from diagnose.history import History
     from diagnose.rules import Diagnosis, rule
@@ -45,15 +46,19 @@ __all__ = [
     "GradientReport",
     "History",
     "HistoryError",
+    "LearningCurve",
     "Location",
     "RuleError",
     "RunDirectoryError",
     "Severity",
+    "ValidationCurve",
     "Watch",
     "WrongGradientError",
     "check_gradients",
     "default_baseline",
+    "learning_curve",
     "rule",
+    "validation_curve",
     "watch",
 ]
 
@@ -72,15 +77,19 @@ _HOMES = {
     "GradientReport": "gradcheck",
     "History": "history",
     "HistoryError": "errors",
+    "LearningCurve": "gap",
     "Location": "findings",
     "RuleError": "errors",
     "RunDirectoryError": "errors",
     "Severity": "findings",
+    "ValidationCurve": "gap",
     "Watch": "watching",
     "WrongGradientError": "errors",
     "check_gradients": "gradcheck",
     "default_baseline": "baseline",
+    "learning_curve": "gap",
     "rule": "rules",
+    "validation_curve": "gap",
     "watch": "watching",
 }
 

@@ -27,13 +27,15 @@ def plot_learning_curve(curve: LearningCurve, target: Any) -> Any:
     axes.set_xscale("log")
     axes.set_xlabel("training examples")
     axes.set_ylabel(curve.metric)
+    ticks = list(curve.sizes)
     if len(curve.points) > 2 and curve.last.spread.mean > 0:
         outlook = curve.outlook()
-        sizes = [curve.last.at * times for times in (1, 1.4, 2, 2.8, 4)]
+        sizes = [round(curve.last.at * times) for times in (1, 1.4, 2, 2.8, 4)]
         told = [outlook.predict(size) for size in sizes]
         axes.plot(sizes, [t.value for t in told], color=_TEST, linestyle=":", label="expected")
+        ticks += sizes[2::2]
         axes.fill_between(sizes, [t.low for t in told], [t.high for t in told], color=_TEST, alpha=0.12, linewidth=0)
-    _ticks(axes, curve.sizes)
+    _ticks(axes, ticks)
     return _finished(axes, target)
 
 
@@ -41,7 +43,7 @@ def plot_validation_curve(curve: ValidationCurve, target: Any) -> Any:
     """See `ValidationCurve.plot`."""
     axes = _axes(target)
     places = list(curve.values) if curve.is_numeric else list(range(len(curve.points)))
-    _errors(axes, places, curve.points)
+    _errors(axes, places, curve.points, line="-" if curve.is_numeric else "none")
     if not curve.is_numeric:
         axes.set_xticks(places, [str(value) for value in curve.values])
     elif curve.is_geometric:
@@ -62,7 +64,7 @@ def plot_validation_curve(curve: ValidationCurve, target: Any) -> Any:
     return _finished(axes, target)
 
 
-def _errors(axes: Any, x: Sequence[Any], points: Sequence[Place]) -> None:
+def _errors(axes: Any, x: Sequence[Any], points: Sequence[Place], line: str = "-") -> None:
     for name, color, intervals in (
         ("train", _TRAIN, [point.train for point in points]),
         ("test", _TEST, [point.test for point in points]),
@@ -75,7 +77,7 @@ def _errors(axes: Any, x: Sequence[Any], points: Sequence[Place]) -> None:
         below, above = (np.array([getattr(i, end) for _, i in known]) for end in ("low", "high"))
         # Where nothing is known of the noise, the interval is infinite, and none is drawn.
         bars = np.nan_to_num(np.array([values - below, above - values]), posinf=0.0)
-        axes.errorbar(at, values, yerr=bars, color=color, marker="o", markersize=4, capsize=3, label=name)
+        axes.errorbar(at, values, yerr=bars, color=color, linestyle=line, marker="o", markersize=4, capsize=3, label=name)
 
 
 def _axes(target: Any) -> Any:
