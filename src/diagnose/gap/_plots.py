@@ -77,7 +77,9 @@ def _errors(axes: Any, x: Sequence[Any], points: Sequence[Place], line: str = "-
         below, above = (np.array([getattr(i, end) for _, i in known]) for end in ("low", "high"))
         # Where nothing is known of the noise, the interval is infinite, and none is drawn.
         bars = np.nan_to_num(np.array([values - below, above - values]), posinf=0.0)
-        axes.errorbar(at, values, yerr=bars, color=color, linestyle=line, marker="o", markersize=4, capsize=3, label=name)
+        axes.errorbar(
+            at, values, yerr=bars, color=color, linestyle=line, marker="o", markersize=4, capsize=3, label=name
+        )
 
 
 def _axes(target: Any) -> Any:
