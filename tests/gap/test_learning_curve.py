@@ -228,6 +228,7 @@ def test_a_difference_is_paired_by_the_test_examples() -> None:
     assert difference(*curve.points).examples < apart / 2
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_error_of_new_trainings_on_new_examples() -> None:
     """The interval of one curve against the mean over many trainings and a large test set, twenty times."""
     truth = learning_curve(
