@@ -322,11 +322,11 @@ def predictions(curve: dict[str, Any]) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]], title: str) -> str:
     """A Markdown table: one line per method."""
+    names = ("method", "2x: points", "2x: relative", "4x: points", "4x: relative", "90 % interval holds, 2x", "4x")
     lines = [
         f"{title}:",
         "",
-        "| method | 2x: points | 2x: relative | 4x: points | 4x: relative | 90 % interval holds, 2x | 4x | its width, 4x "
-        "|",
+        f"| {' | '.join(names)} | its width, 4x |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for method in METHODS:

@@ -38,7 +38,8 @@ _SHIFT_WEIGHTS: Final = np.array([0.5, 0.2, 0.2, 0.1])
 # How far a curve strays from its power law, as a share of the error, in each doubling away from the largest size.
 _STRAYINGS: Final = np.array([0.02, 0.05, 0.1, 0.2])
 _STRAY_AT_ONCE: Final = 0.02
-_UNKNOWN_NOISE: Final = 0.05
+UNKNOWN_NOISE: Final = 0.05
+"""Of an error whose noise is not known: as a share of it. So much differs between seeds, or little more."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class DataNeeded:
             none does.
         size: the largest size measured.
         is_reached: whether the curve is at or below the target already, beyond its noise.
-        is_reachable: False where the curve flattens out above the target: data alone will not do.
+        is_reachable: False where the curve flattens out above the target: 10,000 times the data are not expected to do.
         is_guess: whether the range goes beyond 4 times the data measured, where curves have been seen to do anything.
         confidence: of what is to be expected.
     """
@@ -71,8 +72,9 @@ class DataNeeded:
             return f"An error of {self.target:.4g} is reached with the {self.size} examples there are."
         if not self.is_reachable:
             return (
-                f"An error of {self.target:.4g} is not reachable by data alone on this curve, which flattens out above "
-                "it: change the model, its regularisation, or the quality of the data."
+                f"An error of {self.target:.4g} is not reachable by data alone on this curve, not with "
+                f"{_FARTHEST:,.0f} times the {self.size} examples there are: change the model, its "
+                "regularisation, or the quality of the data."
             )
         bounds = f"at least {_rounded(self.low)}" if math.isinf(self.high) else self._range()
         text = f"An error of {self.target:.4g} takes {bounds} examples ({self.confidence:.0%} sure)"
@@ -157,7 +159,7 @@ class Outlook:
         level = float(y[-1])
         sigma = np.asarray(noise, dtype=np.float64)[order] / level
         y = y / level
-        sigma = np.where(np.isfinite(sigma), sigma, _UNKNOWN_NOISE * y)
+        sigma = np.where(np.isfinite(sigma), sigma, UNKNOWN_NOISE * y)
         a, c, d, t = (part.ravel() for part in np.meshgrid(_ASYMPTOTES, _EXPONENTS, _SHIFTS, _STRAYINGS, indexing="ij"))
         doublings = np.log2(n[-1] / n)
         # Shape (G, K) from here on. In units of the largest size, every curve is at a + b there.

@@ -216,7 +216,7 @@ def validation_curve(
         Goodfellow, Bengio & Courville, "Deep Learning", 2016, section 11.4.1: the generalisation error over a
         hyperparameter is U-shaped: at one end capacity is too low, at the other the gap is too large.
     """
-    total = count(data, "data")
+    total = count(data, "data", to_be_cut=True)
     n_test = None if test_data is None else count(test_data, "test_data")
     chosen = _checked(values, name)
     if repeats < 1:
