@@ -231,4 +231,4 @@ def test_a_smaller_patience_may_find_one_as_good() -> None:
 
 def test_a_smooth_loss_that_falls_by_next_to_nothing_does_not_count_as_falling() -> None:
     t = np.arange(60)
-    assert best_checkpoint(0.3 + 0.5 * np.exp(-t / 6) - 1e-5 * t).verdict == "right"
+    assert best_checkpoint(0.3 + 0.5 * np.exp(-t / 2) - 1e-4 * t).verdict == "right"
