@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ConfigError,
         DiagnoseError,
         FactoryError,
+        GapError,
         HistoryError,
         MetricError,
         RuleError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         WrongGradientError,
     )
     from diagnose.findings import Finding, Location, Severity
+    from diagnose.gap import LearningCurve, ValidationCurve, learning_curve, validation_curve
     from diagnose.gradcheck import GradientReport, check_gradients
     from diagnose.history import History
     from diagnose.rules import Diagnosis, rule
@@ -42,19 +44,24 @@ __all__ = [
     "Diagnosis",
     "FactoryError",
     "Finding",
+    "GapError",
     "GradientReport",
     "History",
     "HistoryError",
+    "LearningCurve",
     "Location",
     "MetricError",
     "RuleError",
     "RunDirectoryError",
     "Severity",
+    "ValidationCurve",
     "Watch",
     "WrongGradientError",
     "check_gradients",
     "default_baseline",
+    "learning_curve",
     "rule",
+    "validation_curve",
     "watch",
 ]
 
@@ -69,19 +76,24 @@ _HOMES = {
     "Diagnosis": "rules",
     "FactoryError": "errors",
     "Finding": "findings",
+    "GapError": "errors",
     "GradientReport": "gradcheck",
     "History": "history",
     "HistoryError": "errors",
+    "LearningCurve": "gap",
     "Location": "findings",
     "MetricError": "errors",
     "RuleError": "errors",
     "RunDirectoryError": "errors",
     "Severity": "findings",
+    "ValidationCurve": "gap",
     "Watch": "watching",
     "WrongGradientError": "errors",
     "check_gradients": "gradcheck",
     "default_baseline": "baseline",
+    "learning_curve": "gap",
     "rule": "rules",
+    "validation_curve": "gap",
     "watch": "watching",
 }
 

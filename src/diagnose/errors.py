@@ -39,6 +39,10 @@ class MetricError(DiagnoseError):
     """Predictions and targets from which a metric cannot be computed, or a package or a file that it lacks."""
 
 
+class GapError(DiagnoseError):
+    """What was given to explain a gap, or to measure its curves, cannot be used: a number, a data set, a function."""
+
+
 class WrongGradientError(DiagnoseError, AssertionError):
     """A gradient is wrong, or could not be told right from wrong; the message is the report."""
 
