@@ -38,6 +38,7 @@ from benchmarks.gap_scenarios.scenario import VARIANTS, Scenario, Variant, case_
 from diagnose.storage import replace_file
 
 SEED = 1000
+FLOORS: dict[str, Advisor] = {"more data": floors.always_more_data, "textbook": floors.textbook}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     counting = [each for each in chosen if known[each.name].counts]
     print(f"{len(counting)} scenarios; {len(chosen) - len(counting)} more do not count, for nothing helps them")
-    advisors: dict[str, Advisor] = {"more data": floors.always_more_data, "textbook": floors.textbook}
+    advisors = dict(FLOORS)
     own = getattr(diagnose, "diagnose_gap", None)
     if own is None:
         print("diagnose.diagnose_gap does not exist: only the floors are judged")
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         advisors["diagnose_gap"] = own
     judged = _judge(counting, known, advisors, options.variant or VARIANTS, options.seed)
     for name, judgements in judged.items():
-        print(_report(name, judgements, known, listed=name == list(advisors)[-1] or options.all))
+        print(_report(name, judgements, listed=options.all or name == list(advisors)[-1]))
     if options.json:
         data = {name: [each.to_json() for each in judgements] for name, judgements in judged.items()}
         replace_file(options.json, lambda file: file.write(json.dumps(data, indent=1).encode()))
@@ -119,19 +120,34 @@ def _judge(
     known: dict[str, truths.Truth],
     advisors: dict[str, Advisor],
     variants: Sequence[Variant],
-    seed: int,
+    first_seed: int,
 ) -> dict[str, list[Judgement]]:
     judged: dict[str, list[Judgement]] = {name: [] for name in advisors}
     console = Console(stderr=True)
     for each in track(chosen, "judging", console=console, disable=not console.is_terminal, transient=True):
+        seed = _seed_of(each, first_seed)
+        shared = case_of(each, seed)
         for name, advisor in advisors.items():
             for variant in variants:
-                # A fresh case each time: what an advisor leaves behind must not reach the next.
-                case = case_of(each, seed)
+                # What an advisor leaves behind must not reach the next one; the floors touch nothing.
+                case = shared if name in FLOORS else case_of(each, seed)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     judged[name].append(judge(each, known[each.name], case, variant, advisor))
     return judged
+
+
+def _seed_of(scenario: Scenario, first: int) -> int:
+    """The first seed whose run is in the situation: its test error lies on that side of the target that it should.
+
+    A leak makes the test error look better than it is; there any seed will do.
+    """
+    for seed in range(first, first + 10):
+        numbers = case_of(scenario, seed).numbers
+        is_met = numbers["test_error"] <= numbers["target_error"]
+        if is_met == scenario.is_met or scenario.family == "leak":
+            return seed
+    return first
 
 
 def _truth_text(scenario: Scenario, truth: truths.Truth) -> str:
@@ -149,14 +165,14 @@ def _listed(codes: frozenset[str]) -> str:
     return ", ".join(sorted(codes)) or "nothing"
 
 
-def _report(name: str, judgements: Sequence[Judgement], known: dict[str, truths.Truth], *, listed: bool) -> str:
+def _report(name: str, judgements: Sequence[Judgement], *, listed: bool) -> str:
     lines = ["", f"== {name}"]
     if listed:
         for each in judgements:
             said = each.detail if each.grade == "error" else f"{each.verdict}: {each.codes[0] if each.codes else '-'}"
             lines.append(f"{each.order:3d} {each.scenario:32s} {each.variant:8s} {each.grade:10s} {said}")
             if each.grade not in ("right", "error"):
-                lines.append(f"      right would be: {_listed(known[each.scenario].right)}")
+                lines.append(f"      right would be: {', '.join(each.right)}")
             if each.forbidden:
                 lines.append(f"      forbidden, and given: {', '.join(each.forbidden)}")
     for variant in VARIANTS:

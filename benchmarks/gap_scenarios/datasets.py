@@ -112,12 +112,14 @@ def _mnist() -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def _cancer() -> tuple[np.ndarray, np.ndarray]:
-    return datasets.load_breast_cancer(return_X_y=True)
+    x, y = datasets.load_breast_cancer(return_X_y=True)
+    return x, y
 
 
 @cache
 def _wine() -> tuple[np.ndarray, np.ndarray]:
-    return datasets.load_wine(return_X_y=True)
+    x, y = datasets.load_wine(return_X_y=True)
+    return x, y
 
 
 @cache
@@ -170,7 +172,7 @@ def clusters(
     """Gaussian clusters at the corners of a cube among useless features (sklearn's make_classification)."""
 
     def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        return datasets.make_classification(
+        x, y = datasets.make_classification(
             count,
             features,
             n_informative=informative,
@@ -181,6 +183,7 @@ def clusters(
             flip_y=flip,
             random_state=seed,
         )
+        return x, y
 
     return draw
 

@@ -24,6 +24,7 @@ class Judgement:
         forbidden: advice anywhere in the list that must not be given.
         names_right: whether the first recommendation, if right, names a hyperparameter whose change was right; None
             where it names none or the right change is of no hyperparameter.
+        right: what would have been.
         tellable: the variant gives enough to find the cause.
         detail: of an error.
     """
@@ -37,6 +38,7 @@ class Judgement:
     grade: Grade
     forbidden: tuple[str, ...]
     names_right: bool | None
+    right: tuple[str, ...]
     tellable: bool
     detail: str = ""
 
@@ -48,11 +50,12 @@ class Judgement:
 def judge(scenario: Scenario, truth: Truth, case: Case, variant: Variant, advisor: Advisor) -> Judgement:
     """The grade of an advisor's answer in one variant."""
     tellable = VARIANTS.index(variant) >= VARIANTS.index(scenario.tells)
+    right = tuple(sorted(truth.right))
     about = (scenario.name, scenario.family, scenario.order, variant)
     try:
         answer = advisor(None, **case.arguments(variant))
     except Exception as error:  # whatever it is, it is the advisor's answer
-        return Judgement(*about, "", (), "error", (), None, tellable, f"{type(error).__name__}: {error}")
+        return Judgement(*about, "", (), "error", (), None, right, tellable, f"{type(error).__name__}: {error}")
     recommendations = list(answer.recommendations)
     codes = tuple(str(each.code) for each in recommendations)
     return Judgement(
@@ -62,6 +65,7 @@ def judge(scenario: Scenario, truth: Truth, case: Case, variant: Variant, adviso
         grade_of(codes, truth),
         tuple(code for code in codes if code in truth.forbidden),
         _names_right(scenario, truth, recommendations),
+        right,
         tellable,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
@@ -20,15 +20,11 @@ from benchmarks.gap_scenarios.training import Build, Fit, Settings, loss_and_err
 Variant: TypeAlias = Literal["numbers", "live", "probe"]
 VARIANTS: tuple[Variant, ...] = ("numbers", "live", "probe")
 
-# By role: where the user's value is not the canonical one. Each has its way there and back.
-_FOREIGN = {
-    "keep_prob": ("dropout", lambda value, s: 1 - value, lambda dropout, s: 1 - dropout),
-    "same_padding": ("padding", lambda value, s: s.kernel // 2 if value else 0, lambda padding, s: bool(padding)),
-    "border": (
-        "padding",
-        lambda value, s: s.kernel // 2 if value == "same" else 0,
-        lambda padding, s: "same" if padding else "valid",
-    ),
+# By role: where the user's value is not the canonical one, what it stands for.
+_FOREIGN: dict[str, tuple[str, Callable[[Any, Settings], Any]]] = {
+    "keep_prob": ("dropout", lambda value, _: 1 - value),
+    "same_padding": ("padding", lambda value, settings: settings.kernel // 2 if value else 0),
+    "border": ("padding", lambda value, settings: settings.kernel // 2 if value == "same" else 0),
 }
 
 
@@ -134,8 +130,8 @@ class Scenario:
 
     def _with_foreign(self, settings: Settings, values: Mapping[str, Any]) -> Settings:
         for role, value in values.items():
-            canonical, there, _ = _FOREIGN[role]
-            settings = replace(settings, **{canonical: there(value, settings)})
+            canonical, meaning = _FOREIGN[role]
+            settings = replace(settings, **{canonical: meaning(value, settings)})
         return settings
 
     @property

@@ -1,12 +1,14 @@
 """Which advice is right: every intervention is run, and what it does to the error is held against its noise.
 
 An advice is
-- right, if it lowers the test error by two standard errors, is the best of all or not worse than the best by two
-  standard errors, and reaches at least half of the best's improvement (five seeds alone would let weak ones pass);
+- right, if it lowers the test error by two standard errors and is the best of all, or at least as good as nine tenths
+  of the best, or not worse than the best by two standard errors and good for half of its improvement (without the
+  half, weak ones would pass over so few seeds; without the nine tenths, a choice of two equals would be an error);
 - acceptable, if it lowers the test error by two standard errors;
 - forbidden, if all ways to follow it raise the test error by two standard errors; or, by Goodfellow et al., chapter
   11.3, if it is more data or more regularisation that does not help where the training error is above the target; or
   more capacity where the fault lies in the evaluation; or "target met" where it is not.
+An effect below half a point is none, however small its standard error: nobody would notice it.
 "Removes the leak" is right where it moves the reported error by two standard errors, and then alone: the reported
 error is worth nothing. Where the target is met, saying so is right, and nothing else is even acceptable.
 """
@@ -27,6 +29,8 @@ FILE = Path(__file__).with_name("truths.json")
 SEEDS = tuple(range(5))
 STANDARD_ERRORS = 2.0
 SHARE_OF_BEST = 0.5
+AS_GOOD_AS_BEST = 0.9
+LEAST = 0.005
 _EVALUATION = ("check-test-pipeline", "check-save-load", "check-leak")
 
 
@@ -48,12 +52,12 @@ class Effect:
     @property
     def helps(self) -> bool:
         """It improves by two standard errors."""
-        return self.improvement > 0 and self.improvement >= STANDARD_ERRORS * self.se
+        return self.improvement >= max(LEAST, STANDARD_ERRORS * self.se)
 
     @property
     def harms(self) -> bool:
         """It worsens by two standard errors."""
-        return self.improvement < 0 and -self.improvement >= STANDARD_ERRORS * self.se
+        return -self.improvement >= max(LEAST, STANDARD_ERRORS * self.se)
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,7 @@ def _right(scenario: Scenario, effects: Sequence[Effect]) -> tuple[frozenset[str
 
 
 def _as_good(effect: Effect, best: Effect) -> bool:
-    if effect is best:
+    if effect.improvement >= AS_GOOD_AS_BEST * best.improvement:
         return True
     behind, se = mean_and_se(_differences(best.by_seed, effect.by_seed))
     return behind < STANDARD_ERRORS * se and effect.improvement >= SHARE_OF_BEST * best.improvement
