@@ -34,7 +34,7 @@ import diagnose
 from benchmarks.gap_scenarios import floors, truths
 from benchmarks.gap_scenarios.bank import scenarios
 from benchmarks.gap_scenarios.judging import GRADES, Advisor, Judgement, Summary, judge, summarize
-from benchmarks.gap_scenarios.scenario import VARIANTS, Scenario, Variant, case_of
+from benchmarks.gap_scenarios.scenario import VARIANTS, Case, Scenario, Variant, case_of
 from diagnose.storage import replace_file
 
 SEED = 1000
@@ -125,29 +125,26 @@ def _judge(
     judged: dict[str, list[Judgement]] = {name: [] for name in advisors}
     console = Console(stderr=True)
     for each in track(chosen, "judging", console=console, disable=not console.is_terminal, transient=True):
-        seed = _seed_of(each, first_seed)
-        shared = case_of(each, seed)
+        case = _case(each, first_seed)
         for name, advisor in advisors.items():
             for variant in variants:
-                # What an advisor leaves behind must not reach the next one; the floors touch nothing.
-                case = shared if name in FLOORS else case_of(each, seed)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    judged[name].append(judge(each, known[each.name], case, variant, advisor))
+                    judged[name].append(judge(each, known[each.name], case.copy(), variant, advisor))
     return judged
 
 
-def _seed_of(scenario: Scenario, first: int) -> int:
-    """The first seed whose run is in the situation: its test error lies on that side of the target that it should.
+def _case(scenario: Scenario, first_seed: int) -> Case:
+    """The first run that is in the situation: its test error lies on that side of the target that it should.
 
-    A leak makes the test error look better than it is; there any seed will do.
+    A leak makes the test error look better than it is; there any run will do.
     """
-    for seed in range(first, first + 10):
-        numbers = case_of(scenario, seed).numbers
-        is_met = numbers["test_error"] <= numbers["target_error"]
+    for seed in range(first_seed, first_seed + 10):
+        case = case_of(scenario, seed)
+        is_met = case.numbers["test_error"] <= case.numbers["target_error"]
         if is_met == scenario.is_met or scenario.family == "leak":
-            return seed
-    return first
+            break
+    return case
 
 
 def _truth_text(scenario: Scenario, truth: truths.Truth) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
@@ -307,6 +308,10 @@ class Case:
         if variant == "probe":
             found |= self.probe
         return found
+
+    def copy(self) -> Case:
+        """The same with a model and rows of its own: what an advisor leaves behind must not reach the next one."""
+        return Case(deepcopy(self.numbers), deepcopy(self.live), self.probe)
 
 
 def case_of(scenario: Scenario, seed: int) -> Case:
