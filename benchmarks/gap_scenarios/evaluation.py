@@ -136,7 +136,7 @@ SCENARIOS = [
         m.mlp,
         {"width": ("hidden_dim", 64), "lr": ("learning_rate", 3e-3), "epochs": ("epochs", 10), "batch": ("bs", 32)},
         target=0.12,
-        reload=f.without("3."),
+        reload=f.without(-1),
         tells="live",
     ),
     Scenario(
@@ -172,7 +172,7 @@ SCENARIOS = [
         },
         target=0.14,
         gives_val=True,
-        reload=f.mixed_up("3", "5"),
+        reload=f.mixed_up(1, 2),
         tells="live",
     ),
     Scenario(
@@ -190,7 +190,7 @@ SCENARIOS = [
         },
         target=0.1,
         human=0.02,
-        reload=f.without("5."),
+        reload=f.without(-1),
         train_too=True,
     ),
     Scenario(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -165,12 +165,13 @@ def first_epoch(fit: Fit, fresh: nn.Module) -> nn.Module:
     return fresh
 
 
-def without(prefix: str) -> Reload:
-    """Entries whose name starts so were missing, and strict=False said nothing."""
+def without(layer: int) -> Reload:
+    """The entries of a layer (counted among those with weights) were missing, and strict=False said nothing."""
 
     def load(fit: Fit, fresh: nn.Module) -> nn.Module:
-        state = {name: value for name, value in fit.model.state_dict().items() if not name.startswith(prefix)}
-        fresh.load_state_dict(state, strict=False)
+        state = fit.model.state_dict()
+        missing = _layers(state)[layer]
+        fresh.load_state_dict({name: value for name, value in state.items() if _layer(name) != missing}, strict=False)
         return fresh
 
     return load
@@ -183,16 +184,14 @@ def parameters_only(fit: Fit, fresh: nn.Module) -> nn.Module:
     return fresh
 
 
-def mixed_up(first: str, second: str) -> Reload:
-    """Two layers of one shape took each other's place."""
+def mixed_up(first: int, second: int) -> Reload:
+    """Two layers of one shape (counted among those with weights) took each other's place."""
 
     def load(fit: Fit, fresh: nn.Module) -> nn.Module:
         state = fit.model.state_dict()
-        swap = {first: second, second: first}
-        renamed = {}
-        for name, value in state.items():
-            layer, _, rest = name.rpartition(".")
-            renamed[f"{swap.get(layer, layer)}.{rest}"] = value
+        one, other = _layers(state)[first], _layers(state)[second]
+        swap = {one: other, other: one}
+        renamed = {name.replace(_layer(name), swap.get(_layer(name), _layer(name)), 1): v for name, v in state.items()}
         fresh.load_state_dict(renamed)
         return fresh
 
@@ -207,3 +206,11 @@ def coarse(step: float) -> Reload:
         return fresh
 
     return load
+
+
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _layers(state: Mapping[str, Tensor]) -> list[str]:
+    return list(dict.fromkeys(_layer(name) for name in state))
