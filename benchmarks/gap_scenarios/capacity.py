@@ -2,7 +2,6 @@
 
 from benchmarks.gap_scenarios import datasets as d
 from benchmarks.gap_scenarios import models as m
-from benchmarks.gap_scenarios import patterns as p
 from benchmarks.gap_scenarios.scenario import Scenario
 
 F = "capacity"
@@ -111,26 +110,6 @@ SCENARIOS = [
             "batch": ("batch_size", 32),
         },
         target=0.3,
-        tells="probe",
-    ),
-    Scenario(
-        "beats-small-state",
-        F,
-        9,
-        d.recipe(p.beats(6), train=500),
-        m.recurrent,
-        {"width": ("state_size", 2), "lr": ("lr", 0.01), "epochs": ("epochs", 25), "batch": ("batch_size", 32)},
-        target=0.1,
-        tells="probe",
-    ),
-    Scenario(
-        "parity-few-units",
-        F,
-        10,
-        d.recipe(d.parity(4, 2), train=500, test=500),
-        m.mlp,
-        {"width": ("n_hidden", 3), "lr": ("lr0", 0.02), "epochs": ("passes", 25), "batch": ("mb_size", 32)},
-        target=0.05,
         tells="probe",
     ),
 ]

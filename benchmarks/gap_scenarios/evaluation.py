@@ -106,16 +106,6 @@ SCENARIOS = [
         gives_val=True,
     ),
     Scenario(
-        "stripes-mirrored-at-test",
-        PIPE,
-        73,
-        f.broken_test(d.recipe(p.gratings(4, 12, 5.0), train=300), f.on_inputs(lambda x: x.flip(3))),
-        m.conv_net(2, "mean"),
-        {"width": ("channels", 12), "kernel": ("ksize", 5), "lr": ("lr", 0.01), "epochs": ("epochs", 10)},
-        target=0.05,
-        gives_val=True,
-    ),
-    Scenario(
         "digits-first-checkpoint",
         SAVE,
         74,

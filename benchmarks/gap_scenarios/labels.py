@@ -3,7 +3,6 @@
 from benchmarks.gap_scenarios import datasets as d
 from benchmarks.gap_scenarios import faults as f
 from benchmarks.gap_scenarios import models as m
-from benchmarks.gap_scenarios import patterns as p
 from benchmarks.gap_scenarios.scenario import Scenario
 
 F = "labels"
@@ -43,23 +42,6 @@ SCENARIOS = [
         tells="live",
     ),
     Scenario(
-        "digits-off-by-one-class",
-        F,
-        62,
-        f.flipped(d.recipe(d.digits, train=800, test=400), 0.35, to=lambda y, classes: (y + 1) % classes),
-        m.mlp,
-        {
-            "width": ("hidden", 64),
-            "depth": ("layers", 2),
-            "lr": ("lr", 2e-3),
-            "epochs": ("epochs", 15),
-            "batch": ("batch_size", 32),
-        },
-        target=0.06,
-        human=0.02,
-        tells="live",
-    ),
-    Scenario(
         "mnist-wrong-in-test-too",
         F,
         63,
@@ -69,16 +51,6 @@ SCENARIOS = [
         target=0.12,
         human=0.02,
         gives_val=True,
-        tells="live",
-    ),
-    Scenario(
-        "tones-mislabelled",
-        F,
-        64,
-        f.flipped(d.recipe(p.tones((4, 6, 9), 40), train=500), 0.3),
-        m.conv_net(1, "flatten"),
-        {"width": ("filters", 12), "kernel": ("kernel", 9), "lr": ("lr", 3e-3), "epochs": ("epochs", 15)},
-        target=0.05,
         tells="live",
     ),
     Scenario(

@@ -57,20 +57,4 @@ SCENARIOS = [
         target=0.22,
         is_met=True,
     ),
-    Scenario(
-        "clusters-modest-wish",
-        F,
-        93,
-        d.recipe(d.clusters(8, informative=6, classes=4, per_class=2, sep=1.5), train=400),
-        m.mlp,
-        {
-            "width": ("h", 12),
-            "dropout": ("drop", 0.2),
-            "lr": ("lr", 5e-3),
-            "epochs": ("n_epochs", 15),
-            "batch": ("batch_size", 32),
-        },
-        target=0.45,
-        is_met=True,
-    ),
 ]
