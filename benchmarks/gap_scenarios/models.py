@@ -11,17 +11,12 @@ from benchmarks.gap_scenarios.training import Build, Settings
 
 def mlp(settings: Settings, shape: tuple[int, ...], classes: int) -> nn.Module:
     """ReLU layers of equal width, dropout after each; no hidden layer at depth 0."""
-    return _perceptron(settings, shape, classes, nn.ReLU, norm=False)
-
-
-def sigmoid_mlp(settings: Settings, shape: tuple[int, ...], classes: int) -> nn.Module:
-    """As `mlp` with logistic units, whose gradients vanish in depth."""
-    return _perceptron(settings, shape, classes, nn.Sigmoid, norm=False)
+    return _perceptron(settings, shape, classes, norm=False)
 
 
 def batchnorm_mlp(settings: Settings, shape: tuple[int, ...], classes: int) -> nn.Module:
     """As `mlp` with batch normalisation before each ReLU."""
-    return _perceptron(settings, shape, classes, nn.ReLU, norm=True)
+    return _perceptron(settings, shape, classes, norm=True)
 
 
 def conv_net(dims: Literal[1, 2], pool: Literal["mean", "max", "flatten"], *, norm: bool = False) -> Build:
@@ -59,11 +54,6 @@ def conv_net(dims: Literal[1, 2], pool: Literal["mean", "max", "flatten"], *, no
     return build
 
 
-def recurrent(settings: Settings, shape: tuple[int, ...], classes: int) -> nn.Module:
-    """A GRU over rows of shape (channels, time), and a linear layer on its last state."""
-    return _Recurrent(shape[0], settings.width, settings.dropout, classes)
-
-
 class _Pool(nn.Module):
     def __init__(self, how: str) -> None:
         super().__init__()
@@ -74,22 +64,7 @@ class _Pool(nn.Module):
         return flat.mean(2) if self.how == "mean" else flat.amax(2)
 
 
-class _Recurrent(nn.Module):
-    def __init__(self, channels: int, width: int, dropout: float, classes: int) -> None:
-        super().__init__()
-        self.gru = nn.GRU(channels, width, batch_first=True)
-        self.drop = nn.Dropout(dropout)
-        self.head = nn.Linear(width, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        states, _ = self.gru(x.transpose(1, 2))
-        out: Tensor = self.head(self.drop(states[:, -1]))
-        return out
-
-
-def _perceptron(
-    settings: Settings, shape: tuple[int, ...], classes: int, activation: type[nn.Module], *, norm: bool
-) -> nn.Module:
+def _perceptron(settings: Settings, shape: tuple[int, ...], classes: int, *, norm: bool) -> nn.Module:
     size = 1
     for side in shape:
         size *= side
@@ -98,7 +73,7 @@ def _perceptron(
         layers.append(nn.Linear(size, settings.width))
         if norm:
             layers.append(nn.BatchNorm1d(settings.width))
-        layers.append(activation())
+        layers.append(nn.ReLU())
         if settings.dropout:
             layers.append(nn.Dropout(settings.dropout))
         size = settings.width

@@ -30,25 +30,6 @@ def motif(half: int, length: int, noise: float = 0.3) -> Draw:
     return draw
 
 
-def pulse_length(short: int, long: int, length: int, noise: float = 0.2) -> Draw:
-    """Sequences (1, length) with several pulses, all short or all long, of the same total in both classes."""
-
-    def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.default_rng(seed)
-        y = rng.integers(2, size=count)
-        x = rng.normal(0, noise, (count, 1, length))
-        slot = long + 2
-        for row, label in enumerate(y):
-            size = long if label else short
-            slots = rng.permutation(length // slot)[: (2 if label else 2 * long // short)]
-            for place in slots:
-                start = place * slot + rng.integers(0, slot - size)
-                x[row, 0, start : start + size] += 1
-        return x, y
-
-    return draw
-
-
 def echo(near: int, far: int, length: int, noise: float = 0.2) -> Draw:
     """Sequences (1, length) with a spike and its echo, a near or a far one."""
 
@@ -89,50 +70,5 @@ def gratings(directions: int, size: int, period: float, noise: float = 0.5) -> D
         phase = rng.uniform(0, 2 * math.pi, (count, 1, 1))
         wave = np.sin(2 * math.pi * (rows * np.sin(angle) + columns * np.cos(angle)) / period + phase)
         return (wave + rng.normal(0, noise, wave.shape))[:, None], y
-
-    return draw
-
-
-def dot_place(cells: int, size: int, noise: float = 0.3) -> Draw:
-    """Images (1, size, size) with one bright dot; the cell of a coarse grid that it lies in is the class."""
-
-    def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.default_rng(seed)
-        place = rng.integers(size, size=(count, 2))
-        x = rng.normal(0, noise, (count, 1, size, size))
-        x[np.arange(count), 0, place[:, 0], place[:, 1]] += 3
-        cell = place * cells // size
-        return x, cell[:, 0] * cells + cell[:, 1]
-
-    return draw
-
-
-def border_code(length: int, noise: float = 0.5) -> Draw:
-    """Sequences (1, length): one spike at either of four places, two of them at the very ends; the place is the class.
-
-    Distractors of the same height lie in the middle.
-    """
-    places = np.array([0, 1, length - 2, length - 1])
-
-    def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.default_rng(seed)
-        y = rng.integers(4, size=count)
-        x = rng.normal(0, noise, (count, 1, length))
-        rows = np.arange(count)
-        x[rows, 0, places[y]] += 2
-        for _ in range(3):
-            x[rows, 0, rng.integers(4, length - 4, size=count)] += 2
-        return x, y
-
-    return draw
-
-
-def beats(length: int, noise: float = 0.2) -> Draw:
-    """Sequences (1, length) of spikes; is their number odd?  A state must be kept over the whole sequence."""
-
-    def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.default_rng(seed)
-        spikes = rng.random((count, length)) < 0.25
-        return (spikes + rng.normal(0, noise, spikes.shape))[:, None], spikes.sum(1) % 3
 
     return draw
