@@ -1,0 +1,115 @@
+"""Too small: hidden units, channels, layers, state."""
+
+from benchmarks.gap_scenarios import datasets as d
+from benchmarks.gap_scenarios import models as m
+from benchmarks.gap_scenarios.scenario import Scenario
+
+F = "capacity"
+
+SCENARIOS = [
+    Scenario(
+        "digits-four-units",
+        F,
+        1,
+        d.recipe(d.digits, train=600),
+        m.mlp,
+        {
+            "width": ("hidden_units", 3),
+            "lr": ("learning_rate", 0.01),
+            "epochs": ("num_epochs", 25),
+            "batch": ("batch_size", 32),
+        },
+        target=0.08,
+        human=0.02,
+        gives_val=True,
+    ),
+    Scenario(
+        "mnist-narrow-throat",
+        F,
+        2,
+        d.recipe(d.mnist, train=800, test=1000),
+        m.mlp,
+        {
+            "width": ("hidden_dim", 4),
+            "depth": ("n_layers", 2),
+            "lr": ("lr", 0.005),
+            "epochs": ("epochs", 20),
+            "batch": ("bs", 32),
+        },
+        target=0.12,
+        human=0.02,
+        tells="probe",
+    ),
+    Scenario(
+        "moons-straight-line",
+        F,
+        3,
+        d.recipe(d.moons(0.1), train=400),
+        m.mlp,
+        {"depth": ("num_hidden_layers", 0), "lr": ("eta", 0.05), "epochs": ("max_iter", 25), "batch": ("batch", 32)},
+        target=0.03,
+    ),
+    Scenario(
+        "circles-two-neurons",
+        F,
+        4,
+        d.recipe(d.circles(0.08), train=500),
+        m.mlp,
+        {"width": ("neurons", 2), "lr": ("alpha", 0.02), "epochs": ("max_epochs", 30), "batch": ("minibatch", 32)},
+        target=0.05,
+        tells="probe",
+    ),
+    Scenario(
+        "clusters-three-units",
+        F,
+        5,
+        d.recipe(d.clusters(8, informative=6, classes=4, per_class=3, sep=1.6), train=800),
+        m.mlp,
+        {"width": ("nhid", 3), "lr": ("lr", 0.01), "epochs": ("n_epochs", 25), "batch": ("bsz", 32)},
+        target=0.1,
+        gives_val=True,
+        tells="probe",
+    ),
+    Scenario(
+        "spirals-narrow",
+        F,
+        6,
+        d.recipe(d.spirals(3, 1.0), train=600),
+        m.mlp,
+        {"width": ("layer_size", 5), "lr": ("step_size", 0.02), "epochs": ("n_iter", 30), "batch": ("batch_size", 32)},
+        target=0.05,
+        tells="probe",
+    ),
+    Scenario(
+        "checkers-small-net",
+        F,
+        7,
+        d.recipe(d.checkers(4), train=1000),
+        m.mlp,
+        {
+            "width": ("units", 6),
+            "depth": ("layers", 2),
+            "lr": ("init_lr", 0.01),
+            "epochs": ("epochs", 30),
+            "batch": ("batch_size", 32),
+        },
+        target=0.1,
+        tells="probe",
+    ),
+    Scenario(
+        "mnist-one-channel",
+        F,
+        8,
+        d.recipe(d.mnist, train=600, test=1000),
+        m.conv_net(2, "mean"),
+        {
+            "width": ("num_filters", 3),
+            "kernel": ("filter_size", 5),
+            "lr": ("learning_rate", 0.01),
+            "epochs": ("nb_epoch", 15),
+            "batch": ("batch_size", 32),
+        },
+        target=0.3,
+        tells="probe",
+    ),
+]

@@ -1,0 +1,117 @@
+"""Learning rates too low and too high, trainings too short, optimizers that get stuck."""
+
+from benchmarks.gap_scenarios import datasets as d
+from benchmarks.gap_scenarios import models as m
+from benchmarks.gap_scenarios.scenario import Scenario
+
+LR, OPT = "learning-rate", "optimization"
+
+SCENARIOS = [
+    Scenario(
+        "digits-timid-sgd",
+        LR,
+        23,
+        d.recipe(d.digits, train=600),
+        m.mlp,
+        {
+            "width": ("hidden_size", 64),
+            "lr": ("eta", 1e-3),
+            "momentum": ("momentum", 0.0),
+            "epochs": ("epochs", 20),
+            "batch": ("batch_size", 32),
+        },
+        fixed={"optimizer": "sgd"},
+        target=0.08,
+        human=0.02,
+        gives_val=True,
+        tells="probe",
+        factor=100,
+    ),
+    Scenario(
+        "mnist-tiny-adam-rate",
+        LR,
+        24,
+        d.recipe(d.mnist, train=800, test=1000),
+        m.mlp,
+        {"width": ("n_units", 64), "lr": ("learning_rate", 2e-5), "epochs": ("n_epochs", 15), "batch": ("bs", 32)},
+        target=0.12,
+        human=0.02,
+        tells="probe",
+        factor=100,
+    ),
+    Scenario(
+        "digits-hot-adam",
+        LR,
+        27,
+        d.recipe(d.digits, train=600),
+        m.mlp,
+        {"width": ("hidden", 64), "lr": ("lr", 0.3), "epochs": ("epochs", 20), "batch": ("batch_size", 32)},
+        target=0.08,
+        human=0.02,
+        gives_val=True,
+        factor=30,
+    ),
+    Scenario(
+        "mnist-sgd-over-the-edge",
+        LR,
+        28,
+        d.recipe(d.mnist, train=600, test=1000),
+        m.mlp,
+        {
+            "width": ("num_hidden", 64),
+            "lr": ("learning_rate", 1.5),
+            "momentum": ("mom", 0.9),
+            "epochs": ("epochs", 15),
+            "batch": ("bsz", 32),
+        },
+        fixed={"optimizer": "sgd"},
+        target=0.12,
+        factor=30,
+    ),
+    Scenario(
+        "digits-one-epoch",
+        OPT,
+        32,
+        d.recipe(d.digits, train=400),
+        m.mlp,
+        {
+            "width": ("hidden_units", 64),
+            "lr": ("learning_rate", 1e-3),
+            "epochs": ("epochs", 3),
+            "batch": ("batch_size", 32),
+        },
+        target=0.08,
+        human=0.02,
+        factor=3,
+    ),
+    Scenario(
+        "mnist-rate-decays-away",
+        OPT,
+        35,
+        d.recipe(d.mnist, train=600, test=1000),
+        m.mlp,
+        {
+            "width": ("hidden_dim", 64),
+            "lr": ("lr", 1e-3),
+            "schedule": ("gamma", 0.4),
+            "epochs": ("epochs", 15),
+            "batch": ("batch_size", 32),
+        },
+        target=0.12,
+    ),
+    Scenario(
+        "spirals-stopped-early",
+        OPT,
+        37,
+        d.recipe(d.spirals(3, 1.0), train=600),
+        m.mlp,
+        {
+            "width": ("hidden", 64),
+            "depth": ("n_hidden", 2),
+            "lr": ("lr", 0.003),
+            "epochs": ("n_iter", 5),
+            "batch": ("batch_size", 32),
+        },
+        target=0.08,
+    ),
+]
