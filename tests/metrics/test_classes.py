@@ -172,3 +172,11 @@ def test_a_long_table_is_cut() -> None:
     labels = np.arange(100)
     assert str(metrics.per_class(labels, labels)).endswith("... and 60 more classes")
     assert metrics.per_class([[1, 0], [1, 1]], [[1, 0], [0, 1]]).matrix is None
+
+
+def test_a_vocabulary_of_classes_needs_no_matrix() -> None:
+    labels = np.array([0, 49_999, 7, 7])
+    table = metrics.per_class([0, 7, 8, 8], labels)
+    assert table.matrix is None
+    assert (table.confusions[0].name, table.confusions[0].taken_for, table.confusions[0].count) == ("7", "8", 2)
+    assert metrics.recall([0, 7, 8, 8], labels).value == pytest.approx(1 / 3)

@@ -63,6 +63,7 @@ def test_what_are_no_probabilities_is_told(measure: Callable[..., Any]) -> None:
         (lambda: metrics.precision(GOOD, [0, 1, 2], average="binary"), "needs positive="),
         (lambda: metrics.f_beta(GOOD, [0, 1, 2], beta=0), "above 0"),
         (lambda: metrics.per_class(GOOD, [0, 1, 2], names=["a"]), "names are 1, and there are 3 classes"),
+        (lambda: metrics.per_class(GOOD, [0, 1, 2], names=["a", "b", "a"]), "names hold 'a' twice"),
         (lambda: metrics.average_precision(GOOD, [0, 1, 2], positive=5), "0 to 2"),
         (lambda: metrics.precision_recall_curve(GOOD, [0, 1, 2]), "which one is positive"),
         (lambda: metrics.roc_auc([0.1, 0.2], [0, 3]), "class 3"),

@@ -14,6 +14,8 @@ from diagnose.metrics._packages import needed
 from diagnose.metrics._result import Metric
 from diagnose.stats.intervals import CONFIDENCE
 
+_LARGEST_MATRIX = 2000
+"""Classes, beyond which `matrix` is None: it would take more than 32 MB."""
 _SHOWN = 40
 """Rows of a printed table; all are in `rows`."""
 
@@ -56,7 +58,7 @@ class ClassTable:
     Attributes:
         rows: one per class, in order.
         confusions: pairs of classes, most frequent first; () for labels that do not exclude each other.
-        matrix: shape (K, K), examples by class and predicted class; None for labels.
+        matrix: shape (K, K), examples by class and predicted class; None for labels, and for more than 2000 classes.
         n: how many examples.
     """
 
@@ -105,7 +107,7 @@ class ClassTable:
 
     def __str__(self) -> str:
         width = max(len("class"), *(len(_short(row.name)) for row in self.rows))
-        last = "most often taken for" if self.matrix is not None else ""
+        last = "most often taken for" if self.confusions else ""
         lines = [f"{'class':{width}}  support  predicted  {'precision':20}{'recall':20}{'F1':20}{last}".rstrip()]
         for row in self.rows[:_SHOWN]:
             cells = "".join(f"{_cell(metric):20}" for metric in (row.precision, row.recall, row.f1))
@@ -144,7 +146,11 @@ def per_class(
 def table_of(said: Answers, confidence: float = CONFIDENCE, most: int = 3) -> ClassTable:
     """The table of checked answers."""
     counts = Counts.of(said)
-    matrix = None if said.task == "multilabel" else confusion_matrix(said)
+    has_matrix = said.task != "multilabel" and len(said.names) <= _LARGEST_MATRIX
+    confusions = _confusions(said) if said.task != "multilabel" else ()
+    taken_for: dict[str, list[tuple[str, int]]] = {}
+    for pair in confusions:
+        taken_for.setdefault(pair.name, []).append((pair.taken_for, pair.count))
     rows = tuple(
         ClassRow(
             name=name,
@@ -153,32 +159,24 @@ def table_of(said: Answers, confidence: float = CONFIDENCE, most: int = 3) -> Cl
             precision=of_class(said, counts, number, "precision", 1.0, confidence),
             recall=of_class(said, counts, number, "recall", 1.0, confidence),
             f1=of_class(said, counts, number, "f", 1.0, confidence),
-            taken_for=() if matrix is None else _taken_for(said, matrix, number, most),
+            taken_for=tuple(taken_for.get(name, [])[:most]),
         )
         for number, name in enumerate(said.names)
     )
-    return ClassTable(rows, () if matrix is None else _confusions(said, matrix), matrix, len(said))
+    return ClassTable(rows, confusions, confusion_matrix(said) if has_matrix else None, len(said))
 
 
-def _taken_for(said: Answers, matrix: Ints, number: int, most: int) -> tuple[tuple[str, int], ...]:
-    others = matrix[number].copy()
-    others[number] = 0
-    order = np.argsort(-others, kind="stable")[:most]
-    return tuple((said.names[other], int(others[other])) for other in order if others[other])
-
-
-def _confusions(said: Answers, matrix: Ints) -> tuple[Confusion, ...]:
-    wrong = matrix.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]
-    support = matrix.sum(1)
-    pairs = (divmod(int(place), len(matrix)) for place in order)
-    return tuple(
-        Confusion(
-            said.names[row], said.names[column], int(wrong[row, column]), float(wrong[row, column] / support[row])
-        )
-        for row, column in pairs
-    )
+def _confusions(said: Answers) -> tuple[Confusion, ...]:
+    count = len(said.names)
+    wrong = said.labels != said.predicted
+    places, times = np.unique(said.labels[wrong] * count + said.predicted[wrong], return_counts=True)
+    support = np.bincount(said.labels, minlength=count)
+    found = []
+    for which in np.argsort(-times, kind="stable").tolist():
+        row, column = divmod(int(places[which]), count)
+        number = int(times[which])
+        found.append(Confusion(said.names[row], said.names[column], number, number / int(support[row])))
+    return tuple(found)
 
 
 def _cell(metric: Metric) -> str:

@@ -36,9 +36,11 @@ class Counts:
             right, given = said.labels, said.predicted
             tp = (right & given).sum(0)
             return cls(*(x.astype(float) for x in (tp, given.sum(0) - tp, right.sum(0) - tp)))
-        matrix = confusion_matrix(said)
-        tp = np.diag(matrix)
-        return cls(*(x.astype(float) for x in (tp, matrix.sum(0) - tp, matrix.sum(1) - tp)))
+        # Not from the confusion matrix, which has no room for a vocabulary.
+        count = len(said.names)
+        tp = np.bincount(said.labels[said.labels == said.predicted], minlength=count)
+        predicted, there = (np.bincount(part, minlength=count) for part in (said.predicted, said.labels))
+        return cls(*(x.astype(float) for x in (tp, predicted - tp, there - tp)))
 
 
 def confusion_matrix(said: Answers) -> Ints:

@@ -204,7 +204,11 @@ def class_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
         return tuple(str(number) for number in range(count))
     if len(names) != count:
         raise MetricError(f"names are {len(names)}, and there are {count} classes.")
-    return tuple(str(name) for name in names)
+    found = tuple(str(name) for name in names)
+    if len(set(found)) < count:
+        twice = next(name for name in found if found.count(name) > 1)
+        raise MetricError(f"names hold {twice!r} twice, and tables and details are by name.")
+    return found
 
 
 def _check_lengths(given: NDArray[Any], right: NDArray[Any]) -> None:
