@@ -18,12 +18,14 @@ if TYPE_CHECKING:
         ConfigError,
         DiagnoseError,
         FactoryError,
+        GapError,
         HistoryError,
         RuleError,
         RunDirectoryError,
         WrongGradientError,
     )
     from diagnose.findings import Finding, Location, Severity
+    from diagnose.gap import GapDiagnosis, diagnose_gap
     from diagnose.gradcheck import GradientReport, check_gradients
     from diagnose.history import History
     from diagnose.rules import Diagnosis, rule
@@ -40,6 +42,8 @@ __all__ = [
     "Diagnosis",
     "FactoryError",
     "Finding",
+    "GapDiagnosis",
+    "GapError",
     "GradientReport",
     "History",
     "HistoryError",
@@ -51,6 +55,7 @@ __all__ = [
     "WrongGradientError",
     "check_gradients",
     "default_baseline",
+    "diagnose_gap",
     "rule",
     "watch",
 ]
@@ -66,6 +71,8 @@ _HOMES = {
     "Diagnosis": "rules",
     "FactoryError": "errors",
     "Finding": "findings",
+    "GapDiagnosis": "gap",
+    "GapError": "errors",
     "GradientReport": "gradcheck",
     "History": "history",
     "HistoryError": "errors",
@@ -77,6 +84,7 @@ _HOMES = {
     "WrongGradientError": "errors",
     "check_gradients": "gradcheck",
     "default_baseline": "baseline",
+    "diagnose_gap": "gap",
     "rule": "rules",
     "watch": "watching",
 }

@@ -33,6 +33,18 @@ ALLOWED: dict[str, set[str]] = {
     "gradcheck": {"collect", "isolation", "findings", "errors"},
     "baseline": {"errors"},
     "checks": {"baseline", "collect", "isolation", "rules", "stats", "findings", "errors", "gradcheck"},
+    "gap": {
+        "baseline",
+        "checks",
+        "errors",
+        "findings",
+        "gradcheck",
+        "history",
+        "isolation",
+        "mistakes",
+        "stats",
+        "storage",
+    },
     "report": {"history", "stats", "findings", "rules", "errors"},
     "sinks": {"history", "stats", "findings", "storage", "report", "errors"},
 }

@@ -1,0 +1,139 @@
+"""`diagnose_gap`: from numbers, a recorded run or live objects to a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from diagnose.errors import GapError
+from diagnose.gap._curves import Curves, curves_of
+from diagnose.gap._decide import decide
+from diagnose.gap._diagnosis import GapDiagnosis
+from diagnose.gap._hyperparameters import recognised
+from diagnose.gap._measured import ASSUMED, examples, measured, number
+from diagnose.gap._situation import Limits, Situation
+from diagnose.gap._told import doubling_of, rare_class_of, suspects_of
+
+
+def diagnose_gap(
+    source: Any = None,
+    *,
+    train_error: float | tuple[float, float] | None = None,
+    test_error: float | tuple[float, float] | None = None,
+    train_dev_error: float | tuple[float, float] | None = None,
+    human_error: float | tuple[float, float] | None = None,
+    target_error: float | None = None,
+    n_train: int | None = None,
+    n_test: int | None = None,
+    n_train_dev: int | None = None,
+    n_human: int | None = None,
+    n_classes: int | None = None,
+    curves: Mapping[str, Any] | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
+    class_table: Any = None,
+    suspects: Any = None,
+    learning_curve: Any = None,
+    model: Any = None,
+    train_data: Any = None,
+    test_data: Any = None,
+    train_dev_data: Any = None,
+    reloaded: Any = None,
+    train_fn: Callable[..., Any] | None = None,
+    loss_fn: Callable[..., Any] | None = None,
+    probe: bool = False,
+    probe_seconds: float = 60.0,
+    seed: int = 0,
+    limits: Limits | None = None,
+) -> GapDiagnosis:
+    """Why the test error is what it is, and what to change, most promising first."""
+    numbers = {
+        "train_error": train_error,
+        "test_error": test_error,
+        "train_dev_error": train_dev_error,
+        "human_error": human_error,
+    }
+    counts = {"train_error": n_train, "test_error": n_test, "train_dev_error": n_train_dev, "human_error": n_human}
+    situation = Situation(limits=limits or Limits())
+    situation.curves = curves_of(curves)
+    situation.hyperparameters = recognised(hyperparameters)
+    situation.n_train = None if n_train is None else examples(n_train, "n_train")
+    situation.classes = _classes(n_classes)
+    situation.target = None if target_error is None else number(target_error, "target_error")
+    _errors(situation, numbers, counts)
+    situation.suspects = suspects_of(suspects, situation.n_train)
+    situation.doubling = doubling_of(learning_curve)
+    situation.rare, classes = rare_class_of(class_table, situation.limits.rare_recall)
+    situation.classes = situation.classes or classes
+    situation.train_mode = situation.train_mode or _train_mode(situation.curves)
+    return _concluded(situation, hyperparameters or {})
+
+
+def _classes(n_classes: int | None) -> int | None:
+    if n_classes is None:
+        return None
+    if n_classes < 2:
+        raise GapError(f"n_classes={n_classes!r}: there are two classes or more.")
+    return int(n_classes)
+
+
+def _errors(situation: Situation, numbers: dict[str, Any], counts: dict[str, int | None]) -> None:
+    """Puts the errors that the user gave into the situation; those that are missing are the last ones of the curves."""
+    given = [value for value in numbers.values() if value is not None]
+    singles = [value for value in given if not isinstance(value, tuple | list)]
+    is_share = all(0 <= number(value, "error") <= 1 for value in singles) and len(singles) == len(given)
+    for name, curve in (("train_error", "train_error"), ("test_error", "test_error")):
+        if numbers[name] is None and situation.curves.last(curve) is not None and is_share:
+            numbers[name] = situation.curves.last(curve)
+            situation.notes.append(f"{name} is the last value of curves[{situation.curves.given[curve]!r}].")
+    for name, value in numbers.items():
+        key = f"n_{name.removesuffix('_error')}"
+        text = name.replace("_", " ").replace("train dev", "train-dev")
+        made = measured(text, value, counts[name], is_share=is_share, where=name, where_n=key)
+        setattr(situation, name.removesuffix("_error"), made)
+        if made is not None and made.assumed:
+            _assumed(situation, name, key, made.is_share)
+    if situation.target is not None and is_share and not 0 <= situation.target <= 1:
+        raise GapError(f"target_error={situation.target:g} is no share of wrong answers: between 0 and 1.")
+
+
+def _assumed(situation: Situation, name: str, key: str, is_share: bool) -> None:
+    if is_share:
+        situation.notes.append(f"{key} is not given: intervals are those of {ASSUMED:,} examples.")
+    else:
+        situation.notes.append(
+            f"{name} is a loss without a standard error: that of squared normal residuals is assumed. Give (mean, "
+            "standard error); an error in percent has to be divided by 100."
+        )
+
+
+def _train_mode(curves: Curves) -> float | None:
+    """Training loss over test loss: dropout is on in the one and off in the other.
+
+    The loss of the training data in evaluation mode is at most that of the test data, but for noise, so the ratio is at
+    most that of training and evaluation mode.
+    """
+    train, test = curves.last("train_loss"), curves.last("test_loss")
+    if train is None or test is None or test <= 0 or len(curves.get("train_loss")) < 2:
+        return None
+    return train / test
+
+
+def _concluded(situation: Situation, hyperparameters: Mapping[str, Any]) -> GapDiagnosis:
+    gap = situation.gap()
+    if gap is not None:
+        situation.note("gap", f"Test error minus train error: {situation.text(gap)}.", gap)
+    decision = decide(situation)
+    return GapDiagnosis(
+        verdict=decision.verdict,
+        sentence=decision.sentence,
+        evidence=dict(situation.evidence),
+        recommendations=decision.recommendations,
+        train_error=situation.train,
+        test_error=situation.test,
+        train_dev_error=situation.train_dev,
+        human_error=situation.human,
+        target_error=situation.target,
+        probes=tuple(situation.probes),
+        notes=tuple(dict.fromkeys(situation.notes)),
+        hyperparameters=dict(hyperparameters),
+    )

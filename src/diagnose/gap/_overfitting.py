@@ -1,0 +1,173 @@
+"""What to change while the training error is fine and the test error above it: classes, labels, regularisation, data.
+
+Source: Goodfellow et al., "Deep Learning", section 11.3: gather more data, or reduce the size of the model or improve
+the regularisation; data are the answer where the gap stays after the regularisation was tuned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from diagnose.gap._curves import turning_point
+from diagnose.gap._hyperparameters import Hyperparameter, drop_of
+from diagnose.gap._recommendation import Recommendation
+from diagnose.gap._situation import Situation
+from diagnose.gap._underfitting import Weighted, advice, label_advice, labels_explain, once
+from diagnose.gap._values import more_regularized, smaller
+
+_FEW: Final = 5_000
+"""Training examples up to which collecting twice as many is usually no great matter."""
+
+
+def overfitting_advice(situation: Situation) -> list[Recommendation]:
+    """What to change, the likeliest first; each code and hyperparameter once."""
+    found = [*_classes(situation), *_labels(situation), *_probed(situation), *_regularize(situation), *_data(situation)]
+    found += _shrink(situation)
+    found.sort(key=lambda pair: -pair[0])
+    return once(one for _, one in found)
+
+
+def _classes(situation: Situation) -> Iterator[Weighted]:
+    rare = situation.rare
+    if rare is None:
+        return
+    reason = (
+        f"of class {rare.name} only {situation_share(rare.recall.value)} [{situation_share(rare.recall.low)}, "
+        f"{situation_share(rare.recall.high)}] are found, where {situation_share(rare.average)} are on average, and it "
+        f"has {situation_share(rare.share)} of the examples, where {situation_share(rare.even)} would be even"
+    )
+    yield (
+        90,
+        Recommendation(
+            "rebalance",
+            reason,
+            train_error="same",
+            test_error="lower",
+            cost="none per step: draw rare classes more often (WeightedRandomSampler), or weigh their loss",
+            caveat="the error over all examples may rise where frequent classes pay for it: say first which one counts",
+        ),
+    )
+
+
+def situation_share(value: float) -> str:
+    """In percent."""
+    return f"{100 * value:.3g} %"
+
+
+def _labels(situation: Situation) -> Iterator[Weighted]:
+    gap = situation.gap()
+    if gap is not None and situation.test is not None and labels_explain(situation, gap.value):
+        yield 85, label_advice(situation, "test error")
+
+
+def _probed(situation: Situation) -> Iterator[Weighted]:
+    """Regularisation that lowered the test error in an experiment."""
+    for probe in situation.probes:
+        gain = probe.gain("test")
+        if gain is None or gain.low <= 0:
+            continue
+        reason = f"in an experiment with {probe.change} the test error fell by {situation.text(gain)}"
+        one = None
+        if probe.hyperparameter is not None and probe.before is not None:
+            one = Hyperparameter(probe.hyperparameter, probe.kind, probe.before)  # type: ignore[arg-type]
+        up = probe.before is not None and probe.after is not None and probe.after > probe.before
+        if probe.kind in ("dropout", "weight-decay") and up:
+            yield 88, _regularized(reason, one, probe.kind, probe.after)
+        elif probe.kind == "hidden-units" and not up:
+            yield 87, _less(reason, one, probe.after)
+
+
+def _regularize(situation: Situation) -> Iterator[Weighted]:
+    known = situation.hyperparameters
+    dropout, decay = known.first("dropout"), known.first("weight-decay")
+    turned = turning_point(situation.curves.get("test_error"))
+    if turned is not None:
+        epoch, rise = turned
+        reason = f"the test error was lowest at epoch {epoch} and is {rise:.0%} above that since: stop there"
+        yield 75, _regularized(reason, known.first("epochs"), "epochs", epoch)
+    loss_turned = turning_point(situation.curves.get("test_loss"))
+    late = 0.0
+    if loss_turned is not None and turned is None:
+        late = 4.0 if situation.is_share else 20.0
+    for one in (dropout, decay):
+        if one is None:
+            continue
+        strength = drop_of(one) if one.kind == "dropout" else one.value
+        weak = strength < (0.2 if one.kind == "dropout" else 1e-4)
+        reason = f"{one.name} is {one.value:g}" + (": there is hardly any" if weak else ": there may be too little")
+        yield (60 if weak else 45) + late, _regularized(reason, one, one.kind, more_regularized(one))
+    if dropout is None and decay is None:
+        reason = "nothing is known of weight decay, dropout, augmentation or early stopping: try them"
+        if loss_turned is not None:
+            reason = f"the test loss was lowest at epoch {loss_turned[0]}, and has risen since"
+        yield 55 + late, _regularized(reason, None, "weight-decay", None)
+
+
+def _regularized(reason: str, one: Hyperparameter | None, kind: str, suggested: object) -> Recommendation:
+    return advice(
+        "more-regularization",
+        reason,
+        one,
+        kind,
+        suggested=suggested,
+        train_error="higher",
+        test_error="lower",
+        cost="none per step",
+        caveat="too much of it raises both errors: watch the training error",
+    )
+
+
+def _data(situation: Situation) -> Iterator[Weighted]:
+    n, cut = situation.n_train, situation.doubling
+    if cut is not None:
+        enough = cut > situation.limits.doubling
+        reason = f"the last doubling of the training data cut the test error by {cut:.0%}"
+        yield (80 if enough else 20), _more_data(reason, n)
+        return
+    known = situation.hyperparameters
+    dropout, decay = known.first("dropout"), known.first("weight-decay")
+    regularized = (dropout is not None and drop_of(dropout) >= 0.2) or (decay is not None and decay.value >= 1e-4)
+    known_to_be_none = (dropout is not None or decay is not None) and not regularized
+    reason = "the training error is fine, and the test error is not"
+    if regularized:
+        reason += ", although the model is regularised"
+    few = n is not None and n <= _FEW
+    yield (60 if regularized else 54 if known_to_be_none else 57 if few else 50), _more_data(reason, n)
+
+
+def _more_data(reason: str, n: float | None) -> Recommendation:
+    return Recommendation(
+        "more-data",
+        reason,
+        kind="examples",
+        current=None if n is None else int(n),
+        suggested=None if n is None else (2 * int(n), 4 * int(n)),
+        train_error="higher",
+        test_error="lower",
+        cost="collecting and labelling; training time in proportion",
+        caveat="measure a learning curve first, on a logarithmic scale; beyond 4 times the data any number is a guess. "
+        "Augmentation is the cheap form of it",
+    )
+
+
+def _shrink(situation: Situation) -> Iterator[Weighted]:
+    units = next((one for one in reversed(list(situation.hyperparameters.of("hidden-units")))), None)
+    reason = "a smaller model has less room to learn examples by heart"
+    if units is not None:
+        reason = f"{units.name} is {units.value}: {reason}"
+    yield 38, _less(reason, units, None if units is None else smaller(units))
+
+
+def _less(reason: str, one: Hyperparameter | None, suggested: object) -> Recommendation:
+    return advice(
+        "less-capacity",
+        reason,
+        one,
+        "hidden-units",
+        suggested=suggested,
+        train_error="higher",
+        test_error="lower",
+        cost="saves time and memory",
+        caveat="a large model that is regularised well is usually better than a small one (section 11.4)",
+    )
