@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "gap": {
         "baseline",
         "checks",
+        "collect",
         "errors",
         "findings",
         "gradcheck",

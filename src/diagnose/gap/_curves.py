@@ -191,7 +191,7 @@ def _median3(values: Floats) -> Floats:
     smooth[1:-1] = np.median(np.stack([values[:-2], values[1:-1], values[2:]]), axis=0)
     smooth[0] = np.median([values[0], smooth[1], 3 * smooth[1] - 2 * smooth[2]])
     smooth[-1] = np.median([values[-1], smooth[-2], 3 * smooth[-2] - 2 * smooth[-3]])
-    return smooth
+    return np.asarray(smooth)
 
 
 def _roughness(values: Floats) -> float:

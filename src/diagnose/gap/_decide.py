@@ -134,6 +134,12 @@ def _leak(situation: Situation) -> Decision | None:
 def _pipeline(situation: Situation) -> Decision | None:
     limits, test, dev = situation.limits, situation.test, situation.train_dev
     mismatch = situation.mismatches[0] if situation.mismatches else None
+    if situation.contradictions:
+        found = situation.contradictions[0]
+        situation.evidence.setdefault("evaluation", found)
+        reason = _small(found.message.rstrip("."))
+        sentence = f"The evaluation is broken: {reason}."
+        return Decision("evaluation-bug", sentence, (_check("check-test-pipeline", reason, _CHECK_PIPELINE),))
     if test is None:
         return None
     above_dev = None
@@ -359,8 +365,8 @@ def _within_noise(situation: Situation, gap: Interval) -> Decision:
         return Decision(
             "cannot-tell",
             f"The test error, {test.text()}, is below the train error, {train.text()}, which no training does: the "
-            "errors were measured in different modes (dropout, augmentation), the train labels are noisier, or the test data "
-            "easier. Measure both in eval mode on data without augmentation.",
+            "errors were measured in different modes (dropout, augmentation), the train labels are noisier, or the test "
+            "data easier. Measure both in eval mode on data without augmentation.",
         )
     needed = None
     if gap.value > 0:

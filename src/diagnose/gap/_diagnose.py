@@ -9,6 +9,7 @@ from diagnose.errors import GapError
 from diagnose.gap._curves import Curves, curves_of
 from diagnose.gap._decide import decide
 from diagnose.gap._diagnosis import GapDiagnosis
+from diagnose.gap._given import Live
 from diagnose.gap._hyperparameters import recognised
 from diagnose.gap._measured import ASSUMED, examples, measured, number
 from diagnose.gap._situation import Limits, Situation
@@ -60,12 +61,25 @@ def diagnose_gap(
     situation.classes = _classes(n_classes)
     situation.target = None if target_error is None else number(target_error, "target_error")
     _errors(situation, numbers, counts)
+    live = Live(model, reloaded, train_data, test_data, train_dev_data, loss_fn)
     situation.suspects = suspects_of(suspects, situation.n_train)
     situation.doubling = doubling_of(learning_curve)
     situation.rare, classes = rare_class_of(class_table, situation.limits.rare_recall)
     situation.classes = situation.classes or classes
     situation.train_mode = situation.train_mode or _train_mode(situation.curves)
+    _look(situation, live, seed)
     return _concluded(situation, hyperparameters or {})
+
+
+def _look(situation: Situation, live: Live, seed: int) -> None:
+    """Measures what there is to measure; torch is imported only for that."""
+    if all(value is None for value in (live.model, live.reloaded, live.train, live.test, live.train_dev)):
+        return
+    from diagnose.gap._live import measure
+    from diagnose.gradcheck._progress import Progress
+
+    with Progress(None, "measuring") as bar:
+        measure(situation, live, seed, bar.told)
 
 
 def _classes(n_classes: int | None) -> int | None:

@@ -181,7 +181,8 @@ class Situation:
         rare: the class with the lowest recall, if it is a rare one and its recall is low.
         train_mode: training loss in training mode over that in evaluation mode.
         reloaded: what is wrong with the model that was saved and loaded.
-        leaks, mismatches: what speaks for a leak; for test data of another distribution.
+        leaks, mismatches, contradictions: what speaks for a leak; for test data of another distribution; for a test
+            error that is not the model's.
         probes: results of the experiments.
         evidence: what was seen, by name, in order.
         notes: what was assumed, and what could not be done.
@@ -204,6 +205,7 @@ class Situation:
     reloaded_is_equal: bool = False
     leaks: list[Evidence] = field(default_factory=list)
     mismatches: list[Evidence] = field(default_factory=list)
+    contradictions: list[Evidence] = field(default_factory=list)
     probes: list[ProbeResult] = field(default_factory=list)
     evidence: dict[str, Evidence] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
