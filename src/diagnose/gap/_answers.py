@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from diagnose.baseline import Examples
 from diagnose.collect.nested import mapped
 from diagnose.errors import GapError
-from diagnose.gap._measured import Measured
+from diagnose.gap._error import Measured
 from diagnose.isolation import Copier, State
 from diagnose.mistakes._suspects import margins
 

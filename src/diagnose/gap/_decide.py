@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from diagnose.gap._measured import Measured, figure, smallest_n
+from diagnose.gap._error import Measured, figure, smallest_n
 from diagnose.gap._overfitting import overfitting_advice
 from diagnose.gap._recommendation import Code, Recommendation
 from diagnose.gap._situation import Evidence, Situation, Verdict
@@ -128,7 +128,9 @@ def _leak(situation: Situation) -> Decision | None:
         "split before anything is computed from the data, by groups and by time where rows belong together; then "
         "measure again",
     )
-    return Decision("leak", f"The test data are not new to the model: {_small(reason)}.", (advice,))
+    return Decision(
+        "leak", f"The test error is better than it should be, or worth nothing: {_small(reason)}.", (advice,)
+    )
 
 
 def _pipeline(situation: Situation) -> Decision | None:
@@ -174,7 +176,11 @@ def _pipeline(situation: Situation) -> Decision | None:
     if mismatch is not None:
         reasons.append(_small(mismatch.message.rstrip(".")))
     reason = "; ".join(reasons)
-    verdict: Verdict = "distribution-mismatch" if chance is None else "evaluation-bug"
+    # Inputs that were compared, and are alike, leave labels and metric.
+    alike = mismatch is None and "told-apart" in situation.evidence
+    verdict: Verdict = (
+        "evaluation-bug" if mismatch is None and (chance is not None or alike) else "distribution-mismatch"
+    )
     what = {
         "distribution-mismatch": "The test data are not like the training data, or are prepared otherwise",
         "evaluation-bug": "The test error is not that of a model that has learned so much: its evaluation is broken",

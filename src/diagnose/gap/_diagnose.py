@@ -9,9 +9,9 @@ from diagnose.errors import GapError
 from diagnose.gap._curves import Curves, curves_of
 from diagnose.gap._decide import decide
 from diagnose.gap._diagnosis import GapDiagnosis
+from diagnose.gap._error import ASSUMED, examples, measured, number
 from diagnose.gap._given import Live
 from diagnose.gap._hyperparameters import recognised
-from diagnose.gap._measured import ASSUMED, examples, measured, number
 from diagnose.gap._situation import Limits, Situation
 from diagnose.gap._told import doubling_of, rare_class_of, suspects_of
 
@@ -56,7 +56,8 @@ def diagnose_gap(
     counts = {"train_error": n_train, "test_error": n_test, "train_dev_error": n_train_dev, "human_error": n_human}
     situation = Situation(limits=limits or Limits())
     situation.curves = curves_of(curves)
-    situation.hyperparameters = recognised(hyperparameters)
+    values = _values(hyperparameters, train_fn)
+    situation.hyperparameters = recognised(values)
     situation.n_train = None if n_train is None else examples(n_train, "n_train")
     situation.classes = _classes(n_classes)
     situation.target = None if target_error is None else number(target_error, "target_error")
@@ -68,7 +69,9 @@ def diagnose_gap(
     situation.classes = situation.classes or classes
     situation.train_mode = situation.train_mode or _train_mode(situation.curves)
     _look(situation, live, seed)
-    return _concluded(situation, hyperparameters or {})
+    if probe:
+        _probe(situation, live, train_fn, values, probe_seconds, seed)
+    return _concluded(situation, values)
 
 
 def _look(situation: Situation, live: Live, seed: int) -> None:
@@ -80,6 +83,41 @@ def _look(situation: Situation, live: Live, seed: int) -> None:
 
     with Progress(None, "measuring") as bar:
         measure(situation, live, seed, bar.told)
+
+
+def _values(given: Mapping[str, Any] | None, train_fn: Callable[..., Any] | None) -> dict[str, Any]:
+    """The hyperparameters by name; where there is a training function, with its defaults."""
+    if given is not None and not isinstance(given, Mapping):
+        raise GapError(f"hyperparameters is a {type(given).__name__}: give a mapping of names to values.")
+    if train_fn is None:
+        return dict(given or {})
+    if not callable(train_fn):
+        raise GapError(f"train_fn is a {type(train_fn).__name__}: give a function train_fn(data, **changes).")
+    from diagnose.gap._probes import hyperparameters_of
+
+    return hyperparameters_of(train_fn, given)
+
+
+def _probe(
+    situation: Situation,
+    live: Live,
+    train_fn: Callable[..., Any] | None,
+    values: Mapping[str, Any],
+    seconds: float,
+    seed: int,
+) -> None:
+    if live.train is None:
+        raise GapError("probe=True trains, and there are no train_data.")
+    from diagnose.gap._probes import Experiments, probe_copies
+    from diagnose.gradcheck._progress import Progress
+
+    with Progress(None, "experiments") as bar:
+        if train_fn is not None:
+            Experiments(situation, live, train_fn, seconds, seed).run(values, bar.told)
+        elif live.model is not None and live.loss_fn is not None:
+            probe_copies(situation, live, seconds, seed, bar.told)
+        else:
+            raise GapError("probe=True needs train_fn, or model with loss_fn: there is nothing to experiment with.")
 
 
 def _classes(n_classes: int | None) -> int | None:

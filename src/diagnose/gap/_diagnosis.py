@@ -9,7 +9,7 @@ from textwrap import fill
 from typing import Any, Final
 
 from diagnose.findings import Finding, Severity, json_safe
-from diagnose.gap._measured import Measured, figure
+from diagnose.gap._error import Measured, figure
 from diagnose.gap._recommendation import Recommendation
 from diagnose.gap._situation import Evidence, ProbeResult, Verdict
 

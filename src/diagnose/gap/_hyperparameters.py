@@ -27,7 +27,7 @@ def _rate(value: float) -> bool:
 
 
 def _decay(value: float) -> bool:
-    return 0 <= value < 100 and not (value >= 2 and value == int(value))  # l2=84 is the width of a second layer
+    return 0 <= value < 100
 
 
 def _kernel(value: float) -> bool:
@@ -177,8 +177,8 @@ def _recognise(name: str, value: Any) -> Hyperparameter | None:
         return None
     for pattern in (*_PATTERNS, *_SHORT):
         if _fits(pattern, tokens) and pattern.plausible(number):
-            if pattern.kind == "weight-decay" and _NOT_DECAY & set(tokens):
-                continue
+            if pattern.kind == "weight-decay" and (_NOT_DECAY & set(tokens) or (tokens == ["l2"] and number >= 2)):
+                continue  # l2=84 is the width of a second layer
             if pattern.kind == "learning-rate" and _OF_SCHEDULES & set(tokens):
                 continue
             return Hyperparameter(name, pattern.kind, number, keeps="keep" in tokens)

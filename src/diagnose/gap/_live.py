@@ -13,10 +13,10 @@ from diagnose.baseline import Examples, examples_in
 from diagnose.errors import CheckError, GapError
 from diagnose.findings import Severity
 from diagnose.gap._answers import Answers, Copied, answers, train_mode_ratio
+from diagnose.gap._error import Measured, figure
 from diagnose.gap._given import Live
 from diagnose.gap._hyperparameters import Hyperparameter, Hyperparameters
 from diagnose.gap._likeness import overlap, reordered, telling_feature, told_apart
-from diagnose.gap._measured import Measured, figure
 from diagnose.gap._situation import Evidence, Situation
 from diagnose.gap._told import rare_class_of, suspects_of
 

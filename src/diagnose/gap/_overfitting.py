@@ -12,7 +12,7 @@ from typing import Final
 from diagnose.gap._curves import turning_point
 from diagnose.gap._hyperparameters import Hyperparameter, drop_of
 from diagnose.gap._recommendation import Recommendation
-from diagnose.gap._situation import Situation
+from diagnose.gap._situation import ProbeResult, Situation
 from diagnose.gap._underfitting import Weighted, advice, label_advice, labels_explain, once
 from diagnose.gap._values import more_regularized, smaller
 
@@ -96,12 +96,20 @@ def _regularize(situation: Situation) -> Iterator[Weighted]:
         strength = drop_of(one) if one.kind == "dropout" else one.value
         weak = strength < (0.2 if one.kind == "dropout" else 1e-4)
         reason = f"{one.name} is {one.value:g}" + (": there is hardly any" if weak else ": there may be too little")
-        yield (60 if weak else 45) + late, _regularized(reason, one, one.kind, more_regularized(one))
+        weight = (60 if weak else 45) + late
+        if any(_was_in_vain(probe, one.kind) for probe in situation.probes):
+            reason, weight = f"{reason}, but more of it did not lower the test error in an experiment", 30
+        yield weight, _regularized(reason, one, one.kind, more_regularized(one))
     if dropout is None and decay is None:
         reason = "nothing is known of weight decay, dropout, augmentation or early stopping: try them"
         if loss_turned is not None:
             reason = f"the test loss was lowest at epoch {loss_turned[0]}, and has risen since"
         yield 55 + late, _regularized(reason, None, "weight-decay", None)
+
+
+def _was_in_vain(probe: ProbeResult, kind: str) -> bool:
+    gain = probe.gain("test")
+    return probe.kind == kind and gain is not None and gain.low <= 0
 
 
 def _regularized(reason: str, one: Hyperparameter | None, kind: str, suggested: object) -> Recommendation:

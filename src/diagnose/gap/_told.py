@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from diagnose.errors import GapError
-from diagnose.gap._measured import ASSUMED, Measured
+from diagnose.gap._error import ASSUMED, Measured
 from diagnose.gap._situation import RareClass
 from diagnose.mistakes._suspects import TIERS
 from diagnose.stats.intervals import wilson

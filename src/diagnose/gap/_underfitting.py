@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 from diagnose.gap._capacity import TABLE
+from diagnose.gap._error import Measured, figure
 from diagnose.gap._hyperparameters import Hyperparameter, drop_of
-from diagnose.gap._measured import Measured, figure
 from diagnose.gap._recommendation import Code, Recommendation
 from diagnose.gap._situation import ProbeResult, Situation
 from diagnose.gap._values import (
@@ -196,12 +196,14 @@ def _broken(situation: Situation) -> Iterator[Weighted]:
         yield 97, _lower("lower-lr", reason, rate, "learning-rate", suggested)
     if not course.known:
         return
-    if course.rose_again > 1.3 and course.last > course.best:
+    dropout = situation.hyperparameters.first("dropout")
+    unsteady = limits.unsteady * (2 if dropout is not None and drop_of(dropout) >= 0.2 else 1)
+    if course.rose_again > 1.3 or (course.rose_again > 1.1 and course.unsteady > unsteady / 2):
         reason = (
             f"the training loss ends at {course.last:.3g}, {course.rose_again:.2g} times its best, {course.best:.3g}"
         )
         yield 82, _lower("lower-lr", reason, rate, "learning-rate", suggested)
-    elif course.unsteady > limits.unsteady:
+    elif course.unsteady > unsteady:
         reason = f"the training loss jumps by {course.unsteady:.0%} of its level from epoch to epoch"
         yield 78, _lower("lower-lr", reason, rate, "learning-rate", suggested)
 
@@ -243,13 +245,14 @@ def _still_falling(situation: Situation, rate: Hyperparameter | None, compared: 
         f"the training loss still falls: {course.second_half:.0%} of its whole fall, from {course.first:.3g} to "
         f"{course.last:.3g}, is of the second half"
     )
-    if course.second_half >= _STRAIGHT and course.last > course.first / 2 and compared != "high":
+    tiny = compared == "usual" and _is_tiny(situation)
+    if course.second_half >= _STRAIGHT and course.last > course.first / 2 and compared != "high" and not tiny:
         # A straight line that has not come half the way needs many times its epochs; the rate is what multiplies.
         yield 71, _lower("higher-lr", reason, rate, "learning-rate", up)
         yield 70, _longer(situation, reason)
         return
     # A narrow layer makes a loss fall slowly as well. Only a probe can tell; the value of the rate makes one likelier.
-    weight = 47.0 if compared == "usual" and _is_tiny(situation) else 70.0
+    weight = 47.0 if tiny else 70.0
     has_room = rate is not None and compared != "high" and course.unsteady < _SMOOTH
     if has_room and compared == "low":
         yield weight + 2, _lower("higher-lr", f"{reason}, and {_compared(situation)}", rate, "learning-rate", up)

@@ -44,7 +44,7 @@ def rate_is(hyperparameters: Hyperparameters) -> Literal["low", "high", "usual",
     low, high = usual_rates(hyperparameters)
     if rate.value <= low / 3 * 1.001:
         return "low"
-    return "high" if rate.value >= high * 3 else "usual"
+    return "high" if rate.value >= high * 3 / 1.001 else "usual"
 
 
 def larger(one: Hyperparameter) -> Suggested:
