@@ -43,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
         "history",
         "isolation",
         "mistakes",
+        "rules",
         "stats",
         "storage",
     },

@@ -124,8 +124,8 @@ def answers(copied: Copied, data: Examples, name: str, loss_fn: LossFn | None = 
         return Answers(name, losses=torch.cat(squares).double().numpy())
     if loss_fn is None:
         raise GapError(
-            f"{copied.what} returns outputs of shape {tuple(output.shape)} for targets of shape {tuple(target.shape)} and "
-            f"type {target.dtype}: give a loss_fn(outputs, targets)."
+            f"{copied.what} returns outputs of shape {tuple(output.shape)} for targets of shape {tuple(target.shape)} "
+            f"and type {target.dtype}: give a loss_fn(outputs, targets)."
         )
     return Answers(name, losses=np.array([float(loss_fn(o, t)) for o, t in parts]))
 

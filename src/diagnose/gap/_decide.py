@@ -305,19 +305,32 @@ def _of_underfitting(situation: Situation, what: str) -> Decision:
     return Decision(verdict, f"{what}{first}.{beside}", tuple(found[:5]))
 
 
+def _optimization_failed(situation: Situation) -> bool:
+    """Whether the curve shows by itself that the training went wrong, or is not over."""
+    found = underfitting_advice(situation)
+    course = situation.course
+    return bool(found) and found[0].code in _OPTIMIZATION and (course.known or course.broke_at is not None)
+
+
 def _without_target(situation: Situation) -> Decision | None:
     """Nobody said which error is wanted: what is the larger part of the test error, beyond doubt?
 
     The test error is the train error plus the gap; the larger part is what to work on (Ng, "Machine Learning Yearning",
     chapters 20 to 27, with 0 for the error that cannot be avoided).
     """
-    train, gap = situation.train, situation.gap()
-    if train is None or gap is None:
+    train, test, gap = situation.train, situation.test, situation.gap()
+    if train is None or test is None or gap is None:
         return _broken_training(situation)
     part = train.interval()
     situation.notes.append(
         "No target and no human error was given, so the train error is compared with the gap: give target_error."
     )
+    if part.low > max(gap.high, 0.0) and not situation.is_share and not _optimization_failed(situation):
+        return Decision(
+            "cannot-tell",
+            f"The gap, {situation.text(gap)}, is the smaller part of the test loss, {test.text()}; whether the "
+            "train loss is too high cannot be told: a loss has no natural zero. Give target_error, or error rates.",
+        )
     if part.low > max(gap.high, 0.0):
         text = "and the larger part of the test error; no target was given"
         return _underfits(situation, train, text)
@@ -371,8 +384,8 @@ def _within_noise(situation: Situation, gap: Interval) -> Decision:
         return Decision(
             "cannot-tell",
             f"The test error, {test.text()}, is below the train error, {train.text()}, which no training does: the "
-            "errors were measured in different modes (dropout, augmentation), the train labels are noisier, or the test "
-            "data easier. Measure both in eval mode on data without augmentation.",
+            "errors were measured in different modes (dropout, augmentation), the train labels are noisier, or the "
+            "test data easier. Measure both in eval mode on data without augmentation.",
         )
     needed = None
     if gap.value > 0:

@@ -68,6 +68,11 @@ def diagnose_gap(
     situation.rare, classes = rare_class_of(class_table, situation.limits.rare_recall)
     situation.classes = situation.classes or classes
     situation.train_mode = situation.train_mode or _train_mode(situation.curves)
+    if source is not None:
+        from diagnose.gap._recorded import history_of, read
+
+        read(situation, history_of(source))
+        situation.train_mode = situation.train_mode or _train_mode(situation.curves)
     _look(situation, live, seed)
     if probe:
         _probe(situation, live, train_fn, values, probe_seconds, seed)

@@ -90,7 +90,7 @@ class GapDiagnosis:
             ("test error", self.test_error),
             ("human error", self.human_error),
         )
-        rows = [(name, _described(one)) for name, one in named if one is not None]
+        rows = [(one.name or name, _described(one)) for name, one in named if one is not None]
         if self.test_error is not None and self.train_error is not None:
             both_known = self.test_error.is_share and self.train_error.is_share
             gap = self.test_error.minus(self.train_error)

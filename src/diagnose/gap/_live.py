@@ -23,7 +23,7 @@ from diagnose.gap._told import rare_class_of, suspects_of
 _ROWS: Final = 256
 """Rows on which the outputs of two models are compared."""
 _ROUNDING: Final = 1e-3
-"""Largest difference of two outputs, relative to their size, that other kernels or a reloaded half-precision file make."""
+"""Largest difference of two outputs, relative to their size, that other kernels or a half-precision file make."""
 _TRIED: Final = 32
 
 
@@ -97,8 +97,8 @@ def _take(situation: Situation, name: str, measured: Measured) -> None:
         ):
             situation.contradictions.append(
                 Evidence(
-                    f"The {measured.name} was given as {figure(told.value, True)}, but in evaluation mode the model has "
-                    f"{measured.text()} on these data.",
+                    f"The {measured.name} was given as {figure(told.value, True)}, but in evaluation mode the model "
+                    f"has {measured.text()} on these data.",
                     told.minus(measured),
                     {"given": told.value, "measured": measured.value},
                 )
@@ -186,8 +186,8 @@ def _compare(situation: Situation, live: Live, data: Examples, seed: int) -> Non
     numbers = {"largest_difference": largest, "scale": scale, "allowed": _ROUNDING, "rows": len(original)}
     if largest > _ROUNDING * scale:
         message = (
-            f"In evaluation mode the reloaded model's outputs differ from the model's on the same {len(original)} rows, by "
-            f"up to {largest:.3g} where outputs are up to {scale:.3g}."
+            f"In evaluation mode the reloaded model's outputs differ from the model's on {len(original)} equal rows, "
+            f"by up to {largest:.3g} where outputs are up to {scale:.3g}."
         )
         situation.reloaded = Evidence(message, None, numbers)
     else:
@@ -240,8 +240,8 @@ def _likeness(situation: Situation, train: Examples, test: Examples, seed: int) 
         shared = overlap(train_rows, test_rows)
         if shared.share.low > limits.leaked_rows and shared.share.value > 2 * shared.by_chance:
             message = (
-                f"{figure(shared.share.value, True)} of the test rows are training rows, bit for bit (within the training "
-                f"data {figure(shared.by_chance, True)} have a twin)."
+                f"{figure(shared.share.value, True)} of the test rows are training rows, bit for bit (within the "
+                f"training data {figure(shared.by_chance, True)} have a twin)."
             )
             situation.leaks.append(Evidence(message, shared.share, {"limit": limits.leaked_rows}))
             situation.evidence["shared-rows"] = situation.leaks[-1]
@@ -272,8 +272,8 @@ def _telling(situation: Situation, train: Examples, rows: torch.Tensor) -> None:
     # In easy data several features follow the label; one that stands alone was computed from it.
     if correlation > situation.limits.leaking_feature and second < 0.8 * correlation:
         message = (
-            f"Feature {feature} alone has a correlation of {correlation:.3f} with the label, the next best one {second:.2f}: "
-            "it may have been computed from the label."
+            f"Feature {feature} alone has a correlation of {correlation:.3f} with the label, the next best one "
+            f"{second:.2f}: it may have been computed from the label."
         )
         situation.leaks.append(Evidence(message, None, {"correlation": correlation, "next_best": second}))
         situation.evidence["telling-feature"] = situation.leaks[-1]

@@ -1,6 +1,7 @@
 """Short experiments: one change at a time, the same steps, and which error it moved.
 
-Curves alone cannot tell a model that is too small from a learning rate that is too low: both fall slowly. An experiment can.
+Curves alone cannot tell a model that is too small from a learning rate that is too low: both fall slowly. An experiment
+can.
 """
 
 from __future__ import annotations
@@ -261,8 +262,8 @@ def _outcome(made: Any, data: Any, live: Live, situation: Situation, seed: int) 
         )
     if not callable(made):
         raise GapError(
-            f"train_fn returned a {type(made).__name__}: a trained model, the test error, or (train error, test error) is "
-            "needed"
+            f"train_fn returned a {type(made).__name__}: a trained model, the test error, or (train error, test error) "
+            "is needed"
         )
     if isinstance(made, nn.Module) and any(not bool(p.isfinite().all()) for p in made.parameters()):
         raise GapError("the trained model has parameters that are not finite")

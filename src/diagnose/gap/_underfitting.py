@@ -1,8 +1,8 @@
 """What to change while the training error is above the target: the optimisation, the regularisation, the capacity.
 
 Each cause that the evidence allows is a candidate with a weight; weights only order them. What was seen (wrong labels,
-a loss that broke, an experiment) comes before what was inferred from a curve, that before what a value makes likely, and
-what is free to undo (regularisation, learning rate) before what costs time and memory (capacity).
+a loss that broke, an experiment) comes before what was inferred from a curve, that before what a value makes likely,
+and what is free to undo (regularisation, learning rate) before what costs time and memory (capacity).
 
 Source: Goodfellow et al., "Deep Learning", sections 11.3 (more data only when the training error is fine; labels, if
 large models and a tuned optimisation do not help) and 11.4 with table 11.1.
