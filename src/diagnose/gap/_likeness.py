@@ -80,7 +80,7 @@ def told_apart(train: Tensor, test: Tensor, seed: int, confidence: float = CONFI
     """Area under the curve of a classifier that tells test inputs from training inputs, out of fold.
 
     A ridge regression on random projections of the inputs and on statistics of each row (mean, scatter, extremes,
-    share of zeros): other normalisations, channel orders, noise and blank rows are seen, the order of the labels is not.
+    share of zeros): other normalisations, channel orders, noise and blank rows are seen, the order of labels is not.
 
     Returns:
         None for inputs of different shapes, or fewer than 20 of either. .5 is "as good as guessing".

@@ -83,6 +83,7 @@ def _errors(
             situation.train_mode = train_mode_ratio(copied, train)
         if not situation.hyperparameters.known and copied.module is not None:
             situation.hyperparameters = of_model(copied.module)
+    situation.measured_here = "train" in found and "test" in found
     _classes(situation, found)
     _relabelled(situation, found.get("test"))
 

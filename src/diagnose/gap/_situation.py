@@ -181,6 +181,7 @@ class Situation:
         doubling: by what share the last doubling of the training data cut the test error.
         rare: the class with the lowest recall, if it is a rare one and its recall is low.
         train_mode: training loss in training mode over that in evaluation mode.
+        measured_here: whether the errors were measured here, so in evaluation mode.
         reloaded: what is wrong with the model that was saved and loaded.
         leaks, mismatches, contradictions: what speaks for a leak; for test data of another distribution; for a test
             error that is not the model's.
@@ -202,8 +203,8 @@ class Situation:
     doubling: float | None = None
     rare: RareClass | None = None
     train_mode: float | None = None
+    measured_here: bool = False
     reloaded: Evidence | None = None
-    reloaded_is_equal: bool = False
     leaks: list[Evidence] = field(default_factory=list)
     mismatches: list[Evidence] = field(default_factory=list)
     contradictions: list[Evidence] = field(default_factory=list)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from diagnose.gap._capacity import TABLE
@@ -39,6 +40,8 @@ _TINY: Final = 8
 likelier limit. From `_MANY_UNITS` on it is not likely to be the limit at all for small data."""
 _STRAIGHT: Final = 0.35
 """Share of the fall in the second half from which a curve is nearer to a straight line than to one that settles."""
+_BENDING: Final = 0.1
+"""The same for a curve that bends, but has not settled: weaker evidence, by which a wide model is trained on first."""
 _SMOOTH: Final = 0.03
 """A loss that scatters by less than this from epoch to epoch has room for a larger learning rate."""
 
@@ -129,6 +132,21 @@ def _error(situation: Situation, what: str) -> str:
 def _labels(situation: Situation) -> Iterator[Weighted]:
     if situation.train is not None and labels_explain(situation, situation.train.value):
         yield 100, label_advice(situation, "train error")
+        return
+    gap = situation.gap(situation.limits.pipeline_confidence)
+    if gap is None or gap.high >= 0 or not situation.is_share:
+        return
+    # A model fits the labels that it was shown at least as well as others: unless those are worse, or were harder to
+    # fit, for dropout or augmentation were on when the error was measured.
+    known = situation.hyperparameters
+    dropout = known.first("dropout")
+    noisy_mode = (dropout is not None and drop_of(dropout) >= 0.2) or known.first("augmentation") is not None
+    advice_ = label_advice(situation, "train error")
+    reason = (
+        f"the train error is above the test error (difference {situation.text(gap)}): the training labels may be worse "
+        "than those of the test data; measure it in evaluation mode, without augmentation"
+    )
+    yield (77 if situation.measured_here or not noisy_mode else 33), replace(advice_, reason=reason)
 
 
 # ---------------------------------------------------------------------- experiments
@@ -229,6 +247,11 @@ def _rate(situation: Situation) -> Iterator[Weighted]:
     if course.known and course.falls_still and course.second_half >= situation.limits.still_falling:
         yield from _still_falling(situation, rate, compared, up)
         return
+    if course.known and course.falls_still and course.second_half >= _BENDING and course.doubling >= _BENDING * 2:
+        reason = (
+            f"the training loss has slowed down, but fell by {course.doubling:.0%} over the second half of the epochs"
+        )
+        yield 52, _longer(situation, reason)
     if compared == "high":
         yield 64, _lower("lower-lr", beside, rate, "learning-rate", down)
     elif compared == "low":
