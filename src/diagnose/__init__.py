@@ -25,7 +25,14 @@ if TYPE_CHECKING:
         WrongGradientError,
     )
     from diagnose.findings import Finding, Location, Severity
-    from diagnose.gap import GapDiagnosis, diagnose_gap
+    from diagnose.gap import (
+        GapDiagnosis,
+        LearningCurve,
+        ValidationCurve,
+        diagnose_gap,
+        learning_curve,
+        validation_curve,
+    )
     from diagnose.gradcheck import GradientReport, check_gradients
     from diagnose.history import History
     from diagnose.rules import Diagnosis, rule
@@ -47,16 +54,20 @@ __all__ = [
     "GradientReport",
     "History",
     "HistoryError",
+    "LearningCurve",
     "Location",
     "RuleError",
     "RunDirectoryError",
     "Severity",
+    "ValidationCurve",
     "Watch",
     "WrongGradientError",
     "check_gradients",
     "default_baseline",
     "diagnose_gap",
+    "learning_curve",
     "rule",
+    "validation_curve",
     "watch",
 ]
 
@@ -76,16 +87,20 @@ _HOMES = {
     "GradientReport": "gradcheck",
     "History": "history",
     "HistoryError": "errors",
+    "LearningCurve": "gap",
     "Location": "findings",
     "RuleError": "errors",
     "RunDirectoryError": "errors",
     "Severity": "findings",
+    "ValidationCurve": "gap",
     "Watch": "watching",
     "WrongGradientError": "errors",
     "check_gradients": "gradcheck",
     "default_baseline": "baseline",
     "diagnose_gap": "gap",
+    "learning_curve": "gap",
     "rule": "rules",
+    "validation_curve": "gap",
     "watch": "watching",
 }
 

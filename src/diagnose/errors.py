@@ -35,6 +35,10 @@ class CheckError(DiagnoseError):
     """What was given to a check cannot be checked: it raises, returns nothing to check, or has no such parameter."""
 
 
+class GapError(DiagnoseError):
+    """What was given to explain a gap, or to measure its curves, cannot be used: a number, a data set, a function."""
+
+
 class WrongGradientError(DiagnoseError, AssertionError):
     """A gradient is wrong, or could not be told right from wrong; the message is the report."""
 

@@ -7,10 +7,10 @@ from typing import Final, Literal, TypeAlias
 
 Kind: TypeAlias = Literal[
     "hidden-units",
-    "layers",
+    "depth",
     "learning-rate",
     "kernel-width",
-    "padding",
+    "zero-padding",
     "weight-decay",
     "dropout",
     "epochs",
@@ -53,7 +53,7 @@ TABLE: Final[dict[str, Row]] = {
             "with more units the gap may grow: keep the regularisation, and tune it again",
         ),
         Row(
-            "layers",
+            "depth",
             "increased",
             "another layer lets the model compose what the layers before it have found",
             "time and memory grow with the number of layers",
@@ -76,7 +76,7 @@ TABLE: Final[dict[str, Row]] = {
             "a wider kernel gives a narrower output, which lowers the capacity again, unless zeros are padded",
         ),
         Row(
-            "padding",
+            "zero-padding",
             "increased",
             "implicit zeros before a convolution keep the representation large, and its borders in it",
             "time and memory of most operations grow",

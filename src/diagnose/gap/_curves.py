@@ -201,22 +201,6 @@ def _roughness(values: Floats) -> float:
     return float(np.sqrt(np.mean(np.diff(values, 2) ** 2) / 6))
 
 
-def turning_point(values: Floats) -> tuple[int, float] | None:
-    """The epoch (from 1) at which a validation curve was lowest, and by what share it has risen since.
-
-    None if it is lowest at its end, within the noise of its neighbours, or has fewer than 5 finite values.
-    """
-    values = values[: finite_prefix(values)]
-    if len(values) < 5:
-        return None
-    smooth = _median3(values)
-    at = int(np.argmin(smooth))
-    rise = float(np.median(values[-3:]) - smooth[at])
-    if smooth[at] <= 0 or rise <= 3 * _roughness(values):
-        return None
-    return at + 1, rise / float(smooth[at])
-
-
 def as_plain(curves: Curves) -> dict[str, Sequence[float]]:
     """For JSON."""
     return {name: values.tolist() for name, values in curves.values.items()}

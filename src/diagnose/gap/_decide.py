@@ -23,6 +23,8 @@ from diagnose.gap._underfitting import labels_explain, underfitting_advice
 from diagnose.stats.intervals import Interval
 
 _ADVICE_OF_GAPS: Final = frozenset({"more-data", "more-regularization", "less-capacity", "rebalance"})
+SAME: Final = 1e-6
+"""Errors that differ by less are equal: 35 of 700 in single precision is no more than .05."""
 _OPTIMIZATION: Final = frozenset({"lower-lr", "higher-lr", "better-optimization"})
 
 
@@ -270,7 +272,7 @@ def _train_error(situation: Situation) -> Decision | None:
     )
     if sure.low > wanted:
         return _underfits(situation, train, f"{_wanted(situation)}")
-    return _broken_training(situation) if train.value > wanted else None
+    return _broken_training(situation) if train.value > wanted + SAME else None
 
 
 def _wanted(situation: Situation) -> str:
@@ -405,7 +407,7 @@ def _within_noise(situation: Situation, gap: Interval) -> Decision:
 
 def _train_is_above(situation: Situation) -> bool:
     wanted = situation.reference
-    return situation.train is not None and wanted is not None and situation.train.value > wanted
+    return situation.train is not None and wanted is not None and situation.train.value > wanted + SAME
 
 
 def allowed(found: list[Recommendation], situation: Situation, *, underfits: bool) -> list[Recommendation]:

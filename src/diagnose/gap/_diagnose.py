@@ -12,6 +12,7 @@ from diagnose.gap._diagnosis import GapDiagnosis
 from diagnose.gap._error import ASSUMED, examples, measured, number
 from diagnose.gap._given import Live
 from diagnose.gap._hyperparameters import recognised
+from diagnose.gap._overfitting import checkpoints
 from diagnose.gap._situation import Limits, Situation
 from diagnose.gap._told import doubling_of, rare_class_of, suspects_of
 
@@ -46,7 +47,55 @@ def diagnose_gap(
     seed: int = 0,
     limits: Limits | None = None,
 ) -> GapDiagnosis:
-    """Why the test error is what it is, and what to change, most promising first."""
+    """Why the test error is what it is, and what to change, the most promising first.
+
+    From whatever is at hand: numbers alone, a recorded run, or the model with its data, which is measured then.
+
+        print(diagnose_gap(train_error=0.14, n_train=5000, test_error=0.15, n_test=1000, target_error=0.05,
+                           hyperparameters={"hidden": 16, "lr": 1e-3}))
+
+    Args:
+        source: a run directory, a History or a Watch: errors, curves and hyperparameters are those recorded. What is
+            given beside it wins.
+        train_error, test_error, train_dev_error, human_error: shares of wrong answers in [0, 1]; or losses, as
+            (mean, standard error). Train-dev are held-out examples of the training distribution; human is the error of
+            people, or the best known, so of what is possible.
+        target_error: the error that is wanted, in the units of the others. Without it the human error stands for it;
+            without both, the train error is compared with the gap.
+        n_train, n_test, n_train_dev, n_human: examples behind each error. `n_train` counts the training examples too.
+            Where one is missing, 1,000 is assumed and said.
+        n_classes: how many classes there are: a test error of guessing among them is a broken evaluation.
+        curves: one number per epoch by name: "train_loss", "test_loss" (or "val_loss"), "train_error", "test_error",
+            "lr"; accuracies as "train_accuracy", "val_acc" ... NaN is evidence.
+        hyperparameters: the user's own names and values. What each is, is told by its name and its value.
+        class_table: by class "recall" and "n" (and "n_train"): a mapping, a list, or a data frame.
+        suspects: training labels that are very likely wrong: their share, their number, margins of shape (N,), or what
+            `mine_mistakes` returned.
+        learning_curve: test errors by number of training examples, or what `learning_curve` returned.
+        model: a trained module, or a function of the inputs. A copy is run, in evaluation mode, without gradients.
+        train_data, test_data, train_dev_data: (inputs, targets), a Dataset or a DataLoader.
+        reloaded: the same model as a program that loads it gets it: both have to give the same outputs.
+        train_fn: `train_fn(data, **changes)` trains on `data` with hyperparameters changed by the user's own names, and
+            returns the trained model, the test error, or (train error, test error). If it takes `seed`, it gets one.
+        loss_fn: `loss_fn(outputs, targets)`, for targets that are no classes and no amounts, and for experiments with
+            copies of the model.
+        probe: make short experiments, which tell apart what numbers cannot. Takes `train_fn` and `train_data`; or
+            `model`, `loss_fn` and `train_data`, for the learning rate alone.
+        probe_seconds: after which no other experiment begins; one that runs is not cut off.
+        seed: of all random numbers; the caller's random states are as before.
+        limits: the thresholds, with the reasons for their defaults.
+
+    Returns:
+        `.verdict`, `.evidence`, `.recommendations`, `.findings`, `.recommend_space()`; `str()` to read.
+
+    Raises:
+        GapError: a number is impossible, a curve has an unknown name, data cannot be read, or the model raises.
+        RunDirectoryError: `source` holds no readable run.
+
+    Source:
+        Goodfellow, Bengio & Courville, "Deep Learning", 2016, sections 11.3 to 11.5; Ng, "Machine Learning Yearning",
+        2018, chapters 20 to 45, for train-dev and human error. Intervals: Wilson, 1927; Newcombe, 1998.
+    """
     numbers = {
         "train_error": train_error,
         "test_error": test_error,
@@ -179,6 +228,9 @@ def _concluded(situation: Situation, hyperparameters: Mapping[str, Any]) -> GapD
     gap = situation.gap()
     if gap is not None:
         situation.note("gap", f"Test error minus train error: {situation.text(gap)}.", gap)
+    checkpoint = next((one for one in checkpoints(situation) if one is not None), None)
+    if checkpoint is not None:
+        situation.note("checkpoint", str(checkpoint).splitlines()[0])
     decision = decide(situation)
     return GapDiagnosis(
         verdict=decision.verdict,
@@ -190,6 +242,7 @@ def _concluded(situation: Situation, hyperparameters: Mapping[str, Any]) -> GapD
         train_dev_error=situation.train_dev,
         human_error=situation.human,
         target_error=situation.target,
+        checkpoint=checkpoint,
         probes=tuple(situation.probes),
         notes=tuple(dict.fromkeys(situation.notes)),
         hyperparameters=dict(hyperparameters),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from textwrap import fill
 from typing import Any, Final
 
 from diagnose.findings import Finding, Severity, json_safe
 from diagnose.gap._error import Measured, figure
+from diagnose.gap._hyperparameters import recognised
+from diagnose.gap._names import KINDS
 from diagnose.gap._recommendation import Recommendation
 from diagnose.gap._situation import Evidence, ProbeResult, Verdict
+from diagnose.gap._space import recommend_space
+from diagnose.gap._stopping import CheckpointChoice
 
 VERSION: Final = 1
 _WIDTH: Final = 100
@@ -31,6 +35,8 @@ class GapDiagnosis:
         recommendations: the most promising first; empty where nothing can be said.
         train_error, test_error, train_dev_error, human_error: as measured; None if unknown.
         target_error: what is wanted; None if nobody said.
+        checkpoint: whether the last epoch was the one to keep, from the curve of the test error, or of the test loss;
+            None without a curve.
         probes: the experiments that were made.
         notes: what was assumed, and what could not be done.
         hyperparameters: the user's own names and values, for `recommend_space`.
@@ -45,6 +51,7 @@ class GapDiagnosis:
     train_dev_error: Measured | None = None
     human_error: Measured | None = None
     target_error: float | None = None
+    checkpoint: CheckpointChoice | None = None
     probes: tuple[ProbeResult, ...] = ()
     notes: tuple[str, ...] = ()
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
@@ -65,6 +72,22 @@ class GapDiagnosis:
                 remedy=_headline(first) if first else "",
             ),
         )
+
+    def recommend_space(self, *, also: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+        """The next search space, in plain data, from the recommendations and the hyperparameters that were given.
+
+        Args:
+            also: names of more hyperparameters to search, around their present values.
+
+        Raises:
+            GapError: a hyperparameter is NaN or infinite, or `also` names what there is not.
+        """
+        kinds = {
+            one.name: one.kind
+            for one in recognised(self.hyperparameters).known
+            if one.kind in KINDS and one.name in self.hyperparameters
+        }
+        return recommend_space(self.recommendations, self.hyperparameters, kinds=kinds, also=also)
 
     def __str__(self) -> str:
         lines = [f"{self.verdict}: {self.sentence}", ""]

@@ -58,10 +58,10 @@ _PATTERNS: Final = (
     _Pattern("learning-rate", _names("lr learning_rate learningrate eta eta0"), _rate),
     _Pattern("momentum", _names("momentum beta1 mu"), _share),
     _Pattern("kernel-width", _names("kernel kernel_size kernel_width ksize filter_size filter_width ks"), _kernel),
-    _Pattern("padding", _names("padding pad pads"), _pad),
+    _Pattern("zero-padding", _names("padding pad pads"), _pad),
     _Pattern("batch-size", _names("batch_size batchsize batch bs"), _count),
     _Pattern("epochs", _names("epochs epoch n_iter max_iter iterations steps max_steps"), _count),
-    _Pattern("layers", _names("layers depth n_blocks num_blocks blocks n_layer num_layer"), _pad),
+    _Pattern("depth", _names("layers depth n_blocks num_blocks blocks n_layer num_layer"), _pad),
     _Pattern(
         "hidden-units",
         _names(

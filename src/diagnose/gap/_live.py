@@ -157,9 +157,9 @@ def of_model(module: nn.Module) -> Hyperparameters:
             known.append(Hyperparameter(f"{prefix}out_channels", "hidden-units", layer.out_channels))
             known.append(Hyperparameter(f"{prefix}kernel_size", "kernel-width", min(layer.kernel_size)))
             if not isinstance(layer.padding, str):
-                known.append(Hyperparameter(f"{prefix}padding", "padding", min(layer.padding)))
+                known.append(Hyperparameter(f"{prefix}padding", "zero-padding", min(layer.padding)))
     if not layers[:-1] and layers:
-        known.append(Hyperparameter("hidden layers", "layers", 0))
+        known.append(Hyperparameter("hidden layers", "depth", 0))
     for name, layer in module.named_modules():
         if isinstance(layer, nn.modules.dropout._DropoutNd):
             known.append(Hyperparameter(f"{name}.p" if name else "p", "dropout", layer.p))

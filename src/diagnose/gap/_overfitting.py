@@ -1,7 +1,7 @@
 """What to change while the training error is fine and the test error above it: classes, labels, regularisation, data.
 
-Source: Goodfellow et al., "Deep Learning", section 11.3: gather more data, or reduce the size of the model or improve
-the regularisation; data are the answer where the gap stays after the regularisation was tuned.
+Source: Hestness et al., "Deep learning scaling is predictable, empirically", 2017, for the exponents; Goodfellow et
+al., "Deep Learning", section 11.3: gather more data, or reduce the size of the model or improve the regularisation.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from diagnose.gap._curves import turning_point
+import numpy as np
+
 from diagnose.gap._hyperparameters import Hyperparameter, drop_of
 from diagnose.gap._recommendation import Recommendation
 from diagnose.gap._situation import ProbeResult, Situation
+from diagnose.gap._stopping import CheckpointChoice, best_checkpoint
 from diagnose.gap._underfitting import Weighted, advice, label_advice, labels_explain, once
 from diagnose.gap._values import more_regularized, smaller
+from diagnose.stats.intervals import Interval, newcombe
 
-_FEW: Final = 5_000
-"""Training examples up to which collecting twice as many is usually no great matter."""
+_FEWEST_EPOCHS: Final = 5
 
 
 def overfitting_advice(situation: Situation) -> list[Recommendation]:
@@ -78,18 +80,55 @@ def _probed(situation: Situation) -> Iterator[Weighted]:
             yield 87, _less(reason, one, probe.after)
 
 
+def checkpoints(situation: Situation) -> tuple[CheckpointChoice | None, CheckpointChoice | None]:
+    """What the curves of the test error and of the test loss say of the last epoch; None where there is no curve."""
+    found: list[CheckpointChoice | None] = []
+    for what in ("error", "loss"):
+        values = situation.curves.get(f"test_{what}")
+        if np.isfinite(values).sum() < _FEWEST_EPOCHS:
+            found.append(None)
+            continue
+        shares = what == "error" and situation.is_share and bool(((values >= 0) & (values <= 1)).all())
+        n = int(situation.test.n) if shares and situation.test is not None else None
+        train = situation.curves.get(f"train_{what}")
+        both = {"validation": values, "train": train} if len(train) == len(values) else {"validation": values}
+        found.append(best_checkpoint(both, n_test=n))
+    return found[0], found[1]
+
+
+def _turned(situation: Situation, errors: CheckpointChoice | None) -> tuple[int, Interval] | None:
+    """(epoch of the lowest test error, how much worse the last ones are), if that is beyond its noise.
+
+    Beyond the noise of the curve (`best_checkpoint`), or, of shares, beyond that of two sets of as many test examples,
+    between medians of three epochs. Both epochs see the same examples, so the latter is stricter than it had to be.
+    """
+    if errors is None:
+        return None
+    if errors.verdict == "too-late":
+        return errors.best, errors.worse_by
+    values, test = situation.curves.get("test_error"), situation.test
+    if test is None or not test.is_share or not np.isfinite(values).all():
+        return None
+    levels = np.median(np.stack([values[:-2], values[1:-1], values[2:]]), axis=0).clip(0, 1)
+    best = int(np.argmin(levels))
+    worse = newcombe(float(levels[-1]) * test.n, test.n, float(levels[best]) * test.n, test.n)
+    return (best + 2, worse) if worse.low > 0 else None
+
+
 def _regularize(situation: Situation) -> Iterator[Weighted]:
     known = situation.hyperparameters
     dropout, decay = known.first("dropout"), known.first("weight-decay")
-    turned = turning_point(situation.curves.get("test_error"))
+    errors, losses = checkpoints(situation)
+    turned = _turned(situation, errors)
     if turned is not None:
-        epoch, rise = turned
-        reason = f"the test error was lowest at epoch {epoch} and is {rise:.0%} above that since: stop there"
+        epoch, worse = turned
+        reason = (
+            f"the test error was lowest at epoch {epoch}, and at last is worse by {situation.text(worse)}: stop there"
+        )
         yield 75, _regularized(reason, known.first("epochs"), "epochs", epoch)
-    loss_turned = turning_point(situation.curves.get("test_loss"))
-    late = 0.0
-    if loss_turned is not None and turned is None:
-        late = 4.0 if situation.is_share else 20.0
+    # The loss of a classifier that grows too sure rises while its error stays: only of losses it says much.
+    loss_turned = losses is not None and losses.verdict == "too-late" and losses.cause != "divergence"
+    late = (1.0 if situation.is_share else 20.0) if loss_turned else 0.0
     for one in (dropout, decay):
         if one is None:
             continue
@@ -102,8 +141,8 @@ def _regularize(situation: Situation) -> Iterator[Weighted]:
         yield weight, _regularized(reason, one, one.kind, more_regularized(one))
     if dropout is None and decay is None:
         reason = "nothing is known of weight decay, dropout, augmentation or early stopping: try them"
-        if loss_turned is not None:
-            reason = f"the test loss was lowest at epoch {loss_turned[0]}, and has risen since"
+        if loss_turned and losses is not None:
+            reason = f"the test loss was lowest at epoch {losses.best}, and has risen since"
         yield 55 + late, _regularized(reason, None, "weight-decay", None)
 
 
@@ -133,15 +172,11 @@ def _data(situation: Situation) -> Iterator[Weighted]:
         reason = f"the last doubling of the training data cut the test error by {cut:.0%}"
         yield (80 if enough else 20), _more_data(reason, n)
         return
-    known = situation.hyperparameters
-    dropout, decay = known.first("dropout"), known.first("weight-decay")
-    regularized = (dropout is not None and drop_of(dropout) >= 0.2) or (decay is not None and decay.value >= 1e-4)
-    known_to_be_none = (dropout is not None or decay is not None) and not regularized
-    reason = "the training error is fine, and the test error is not"
-    if regularized:
-        reason += ", although the model is regularised"
-    few = n is not None and n <= _FEW
-    yield (60 if regularized else 54 if known_to_be_none else 57 if few else 50), _more_data(reason, n)
+    # Twice the data cut an error by 7 to 36 % (power laws with exponents of .1 to .65), whatever the model; what
+    # dropout or weight decay cut depends on how much of the gap is memorised noise, and is often less than the noise of
+    # the test. So data come first unless a curve or an experiment speaks for regularisation, which is cheaper to try.
+    reason = "the training error is fine, and the test error is not: with twice the data it is usually 7 to 36 % lower"
+    yield 62, _more_data(reason, n)
 
 
 def _more_data(reason: str, n: float | None) -> Recommendation:

@@ -213,10 +213,10 @@ def _of_width(known: Hyperparameters, values: Mapping[str, Any]) -> Iterator[Cha
         first = units[0]
         after = _WIDER * int(first.value)
         yield Change(f"{' and '.join(wider)} x{_WIDER}", "hidden-units", wider, first, after, longer=float(_WIDER) / 2)
-    kernel, padding = known.first("kernel-width"), known.first("padding")
+    kernel, padding = known.first("kernel-width"), known.first("zero-padding")
     if padding is not None and padding.value == 0 and kernel is not None and kernel.value > 1:
         value = int(kernel.value) // 2
-        yield Change(f"{padding.name} {value}", "padding", {padding.name: value}, padding, value, longer=1.5)
+        yield Change(f"{padding.name} {value}", "zero-padding", {padding.name: value}, padding, value, longer=1.5)
     if kernel is not None and kernel.value <= 3:
         wide = int(kernel.value) + 2
         changes = {kernel.name: wide}

@@ -10,9 +10,9 @@ import numpy as np
 
 from diagnose.errors import GapError
 from diagnose.gap._error import ASSUMED, Measured
-from diagnose.gap._situation import RareClass
+from diagnose.gap._situation import Limits, RareClass
 from diagnose.mistakes._suspects import TIERS
-from diagnose.stats.intervals import wilson
+from diagnose.stats.intervals import Interval, wilson
 
 _RECALL: Final = ("recall", "accuracy", "sensitivity", "tpr")
 _COUNT: Final = ("n", "support", "count", "examples", "n_test", "size", "given")
@@ -61,14 +61,18 @@ def doubling_of(given: Any) -> float | None:
     """By what share the last doubling of the data cut the error; None if the curve is too short to say.
 
     Args:
-        given: a mapping of sizes to errors, pairs of them, or an object with `sizes` and `test_errors` (or `errors`).
-            Several errors of one size are repeats.
+        given: a mapping of sizes to errors, pairs of them, or a `LearningCurve` (an object with `last_doubling`, or
+            with `sizes` and `errors`). Several errors of one size are repeats.
 
     Raises:
         GapError: it is none of these.
     """
     if given is None:
         return None
+    measured = getattr(given, "last_doubling", None)
+    if isinstance(measured, Interval):
+        # Within its noise nothing is known of a doubling, unless even the upper end is little.
+        return measured.value if measured.low > 0 or measured.high <= Limits().doubling else None
     points = _points(given)
     if len(points) < 2:
         return None

@@ -192,9 +192,9 @@ _CODE_OF_PROBE: Final[dict[tuple[str, bool], Code]] = {
     ("learning-rate", True): "higher-lr",
     ("learning-rate", False): "lower-lr",
     ("hidden-units", True): "more-capacity",
-    ("layers", True): "more-capacity",
+    ("depth", True): "more-capacity",
     ("kernel-width", True): "more-capacity",
-    ("padding", True): "more-capacity",
+    ("zero-padding", True): "more-capacity",
     ("weight-decay", False): "less-weight-decay",
     ("dropout", False): "less-dropout",
     ("epochs", True): "better-optimization",
@@ -365,7 +365,7 @@ def _decay(situation: Situation) -> Iterator[Weighted]:
 
 def _is_tiny(situation: Situation) -> bool:
     known = situation.hyperparameters
-    units, kernel, layers = known.first("hidden-units"), known.first("kernel-width"), known.first("layers")
+    units, kernel, layers = known.first("hidden-units"), known.first("kernel-width"), known.first("depth")
     return (
         (units is not None and units.value <= _TINY)
         or (kernel is not None and kernel.value == 1)
@@ -388,22 +388,22 @@ def _capacity(situation: Situation) -> Iterator[Weighted]:
         alone = " and sees a single place" if kernel.value == 1 else ""
         weight = 62 if kernel.value == 1 else 50.5 if kernel.value == 2 else 43
         yield weight, _wider(kernel, f"{kernel.name} is {kernel.value}{alone}")
-    padding = known.first("padding")
+    padding = known.first("zero-padding")
     if padding is not None and padding.value == 0 and (kernel is None or kernel.value > 1):
         found = True
         lost = "" if kernel is None else f", so each convolution takes {int(kernel.value) - 1} rows and columns away"
-        layers = known.first("layers")
+        layers = known.first("depth")
         many = layers is not None and kernel is not None and (kernel.value - 1) * layers.value >= 8
         wide = kernel is not None and kernel.value >= 5
         one = _lower(
             "more-capacity",
-            f"{padding.name} is 0{lost}: {TABLE['padding'].reason}",
+            f"{padding.name} is 0{lost}: {TABLE['zero-padding'].reason}",
             padding,
-            "padding",
+            "zero-padding",
             padding_for(kernel),
         )
         yield (57 if many else 52 if wide else 44.5), one
-    layers = known.first("layers")
+    layers = known.first("depth")
     if layers is not None:
         found = True
         yield (63 if layers.value == 0 else 47), _wider(layers, f"{layers.name} is {layers.value}")

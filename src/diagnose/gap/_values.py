@@ -52,7 +52,7 @@ def larger(one: Hyperparameter) -> Suggested:
     value = one.value
     if one.kind == "hidden-units":
         return (2 * value, 8 * value)
-    if one.kind == "layers":
+    if one.kind == "depth":
         return value + 1
     if one.kind == "kernel-width":
         return (value + 2, value + 4) if value % 2 else (value + 1, value + 3)
@@ -65,7 +65,7 @@ def smaller(one: Hyperparameter) -> Suggested:
     """For less capacity."""
     if one.kind == "hidden-units" and one.value > 1:
         return (max(int(one.value) // 4, 1), max(int(one.value) // 2, 1))
-    if one.kind == "layers" and one.value > 1:
+    if one.kind == "depth" and one.value > 1:
         return one.value - 1
     return None
 
