@@ -87,6 +87,10 @@ def measured(name: str, value: Any, n: Any, *, is_share: bool, where: str, where
         return Measured(name, mean, count, is_share=False, error=error)
     mean = number(value, where)
     count = float(ASSUMED) if n is None else examples(n, where_n)
+    if mean < 0:
+        raise GapError(
+            f"{where}={mean:g} is below 0. A loss that can be gets its standard error: (mean, standard error)."
+        )
     if is_share and not 0 <= mean <= 1:
         raise GapError(f"{where}={mean:g} is no share of wrong answers: between 0 and 1, not in percent.")
     if is_share:

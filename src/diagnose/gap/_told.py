@@ -139,8 +139,7 @@ def rare_class_of(given: Any, limit: float) -> tuple[RareClass | None, int | Non
         average = sum(others) / len(others)
         recall = wilson(min(row["recall"], 1.0) * row["n"], row["n"])
         rare = total > 0 and count / total < even / 2
-        # The interval has to lie below the others' average, and the estimate by `limit`.
-        if rare and recall.high < average and average - recall.value > limit:
+        if rare and recall.high < average - limit:
             found = RareClass(row["name"], recall, average, count / total, even)
             if worst is None or recall.value < worst.recall.value:
                 worst = found

@@ -42,6 +42,8 @@ _STRAIGHT: Final = 0.35
 """Share of the fall in the second half from which a curve is nearer to a straight line than to one that settles."""
 _BENDING: Final = 0.1
 """The same for a curve that bends, but has not settled: weaker evidence, by which a wide model is trained on first."""
+_SOME: Final = 0.1
+"""A network has learned something once its loss is a tenth below the start: less the output bias alone gains."""
 _SMOOTH: Final = 0.03
 """A loss that scatters by less than this from epoch to epoch has room for a larger learning rate."""
 
@@ -233,8 +235,9 @@ def _rate(situation: Situation) -> Iterator[Weighted]:
     up = None if rate is None else higher_rate(rate)
     down = None if rate is None else lower_rate(rate)
     beside = _compared(situation)
-    if course.known and not course.fell and course.broke_at is None:
-        reason = f"the training loss has not fallen ({course.first:.3g} at first, {course.last:.3g} at last)"
+    hardly = course.known and course.last > (1 - _SOME) * course.first and compared in ("low", "high")
+    if course.known and (hardly or not course.fell) and course.broke_at is None:
+        reason = f"the training loss has hardly fallen ({course.first:.3g} at first, {course.last:.3g} at last)"
         if compared == "high":
             yield 76, _lower("lower-lr", f"{reason}, and {beside}", rate, "learning-rate", down)
         elif compared == "low":
