@@ -48,7 +48,7 @@ def test_nothing_is_changed(digits: Data) -> None:
     model(digits[0][0][:8]).sum().backward()
     state, modes = copy.deepcopy(model.state_dict()), [m.training for m in model.modules()]
     gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
-    seeds = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # type: ignore[index, union-attr]
+    seeds = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # type: ignore[index]
     diagnose_gap(
         model=model,
         reloaded=model,
@@ -78,7 +78,7 @@ def test_a_healthy_model_that_meets_its_target(trained: nn.Module, digits: Data)
 def test_another_reloaded_model(trained: nn.Module, digits: Data) -> None:
     other = copy.deepcopy(trained)
     with torch.no_grad():
-        other[0].weight.add_(0.05)  # type: ignore[index, union-attr, operator]
+        other[0].weight.add_(0.05)  # type: ignore[index]
     found = diagnose_gap(model=trained, reloaded=other, train_data=digits[0], test_data=digits[1])
     assert found.verdict == "save-load-bug"
     assert [one.code for one in found.recommendations] == ["check-save-load"]
@@ -212,8 +212,8 @@ def test_what_cannot_be_measured_is_named(told: dict[str, object], words: str, d
 
 def test_area_under_the_curve_is_that_of_scikit_learn() -> None:
     random_ = np.random.default_rng(0)
-    positive, negative = random_.integers(0, 9, 80) + 1.0, random_.integers(0, 9, 60) * 1.0
-    wanted = roc_auc_score([1] * 80 + [0] * 60, [*positive, *negative])
+    positive, negative = (random_.integers(low, low + 9, 70).astype(np.float64) for low in (1, 0))
+    wanted = roc_auc_score([1] * 70 + [0] * 70, [*positive, *negative])
     assert _area(positive, negative, 0.95).value == pytest.approx(wanted)
 
 

@@ -120,7 +120,7 @@ def test_the_number_that_settles_a_gap_does(train: float, test: float, n_train: 
 
 @pytest.mark.parametrize("n_test", [100, 1_000, 10_000])
 def test_the_interval_is_that_of_wilson(n_test: int) -> None:
-    from scipy.stats import binomtest
+    from scipy.stats import binomtest  # type: ignore[import-untyped]
 
     found = diagnose_gap(test_error=0.1, n_test=n_test)
     assert found.test_error is not None

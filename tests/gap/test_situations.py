@@ -209,6 +209,9 @@ CASES = {
         ("check-test-pipeline",),
         frozenset(CODES) - {"check-test-pipeline"},
     ),
+    "two classes that are hard to tell": Case(
+        over(test_error=0.46, n_classes=2), "overfitting", ("more-data", "more-regularization"), CAPACITY
+    ),
     "better than people": Case(
         over(test_error=0.005, human_error=0.04, n_human=2_000),
         "leak",

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
 
 from diagnose.errors import GapError
@@ -54,6 +54,9 @@ def test_what_is_none_of_them() -> None:
     assert found.known == ()
     assert set(found.unknown) == set(names)
     assert recognised({"optimizer": "AdamW"}).optimizer == "adamw"
+    assert recognised({"optimizer": dict}).optimizer == "dict"
+    assert recognised({"adam_lr": 1e-3}).optimizer == "adam"
+    assert recognised({"lr": 0.1, "momentum": 0.9}).optimizer == "sgd"
 
 
 def test_the_narrowest_of_a_list_counts() -> None:

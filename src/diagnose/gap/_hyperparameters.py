@@ -146,15 +146,25 @@ def recognised(values: Mapping[str, Any] | None) -> Hyperparameters:
         raise GapError(f"hyperparameters is a {type(values).__name__}: give a mapping of names to values.")
     known, unknown, optimizer = [], [], ""
     for name, value in sorted(_flat(values), key=lambda pair: pair[0]):
-        if isinstance(value, str) and _tokens(name)[-1:] in (["optimizer"], ["optim"], ["opt"]):
-            optimizer = re.sub(r"[^a-z]", "", value.lower())
+        if _tokens(name)[-1:] in (["optimizer"], ["optim"], ["opt"]) and _number(value) is None:
+            text = value if isinstance(value, str) else getattr(value, "__name__", type(value).__name__)
+            optimizer = re.sub(r"[^a-z]", "", text.lower())
             continue
         found = _recognise(name, value)
         if found is None:
             unknown.append(name)
         else:
             known.append(found)
-    return Hyperparameters(tuple(known), tuple(unknown), optimizer)
+    return Hyperparameters(tuple(known), tuple(unknown), optimizer or _optimizer_of(known))
+
+
+def _optimizer_of(known: list[Hyperparameter]) -> str:
+    """What names like `adam_lr` tell of the optimizer; momentum is one of SGD."""
+    for one in known:
+        for token in _tokens(one.name):
+            if token in ("adam", "adamw", "sgd", "rmsprop"):
+                return token
+    return "sgd" if any(one.kind == "momentum" and "beta" not in one.name.lower() for one in known) else ""
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -17,6 +17,7 @@ from diagnose.stats.intervals import Interval, wilson
 _RECALL: Final = ("recall", "accuracy", "sensitivity", "tpr")
 _COUNT: Final = ("n", "support", "count", "examples", "n_test", "size", "given")
 _TRAINED: Final = ("n_train", "train_count", "train_n", "train")
+_AVERAGES: Final = ("accuracy", "micro avg", "macro avg", "weighted avg", "samples avg")
 _NAME: Final = ("class", "name", "label")
 
 
@@ -158,10 +159,13 @@ def _rows(given: Any) -> list[dict[str, Any]]:
         return _rows(list(given.rows))
     else:
         raise GapError(f"class_table is a {type(given).__name__}: give a mapping of classes to rows, or a data frame.")
-    return [_row(name, row) for name, row in named if str(name) not in ("accuracy", "macro avg", "weighted avg")]
+    rows = [_row(name, row) for name, row in named if name not in _AVERAGES]
+    return [row for row in rows if row is not None]
 
 
-def _row(name: str, row: Any) -> dict[str, Any]:
+def _row(name: str, row: Any) -> dict[str, Any] | None:
+    """None for a class without examples: it has no recall."""
+
     def value(names: tuple[str, ...]) -> Any:
         for one in names:
             found = row.get(one) if isinstance(row, Mapping) else getattr(row, one, None)
@@ -170,6 +174,8 @@ def _row(name: str, row: Any) -> dict[str, Any]:
         return None
 
     recall, count, trained = value(_RECALL), value(_COUNT), value(_TRAINED)
+    if count == 0:
+        return None
     if recall is None or count is None:
         raise GapError(f"class_table[{name!r}] has no {'recall' if recall is None else 'number of examples (n)'}.")
     if not 0 <= float(recall) <= 1 or not float(count) > 0:
