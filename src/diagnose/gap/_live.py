@@ -79,13 +79,21 @@ def _errors(
                 found[name] = answers(copied, data, text, live.loss_fn)
                 _take(situation, name, found[name].measured)
         if train is not None:
-            situation.n_train = situation.n_train or float(len(train))
+            situation.n_train = situation.n_train or float(_size(live.train, len(train)))
             situation.train_mode = train_mode_ratio(copied, train)
         if not situation.hyperparameters.known and copied.module is not None:
             situation.hyperparameters = of_model(copied.module)
     situation.measured_here = "train" in found and "test" in found
     _classes(situation, found)
     _relabelled(situation, found.get("test"))
+
+
+def _size(data: Any, read: int) -> int:
+    """How many examples there are, of which no more than `examples_in` allows were read."""
+    data = getattr(data, "dataset", data)
+    if isinstance(data, torch.utils.data.Dataset) and hasattr(data, "__len__"):
+        return max(len(data), read)
+    return read
 
 
 def _take(situation: Situation, name: str, measured: Measured) -> None:

@@ -334,7 +334,7 @@ def _dropout(situation: Situation) -> Iterator[Weighted]:
         yield (80 if dropped is not None else 54), _lower("less-dropout", reason, one, "dropout", suggested)
     elif dropped is not None and one is not None and dropped >= 0.5:
         reason = f"{one.name} drops {dropped:.0%} of the units, and the training error is too high"
-        yield 53, _lower("less-dropout", reason, one, "dropout", suggested)
+        yield 51, _lower("less-dropout", reason, one, "dropout", suggested)
     elif dropped is not None and one is not None and dropped >= 0.2:
         reason = f"{one.name} drops {dropped:.0%} of the units: while the training error is too high, it is not needed"
         yield 41, _lower("less-dropout", reason, one, "dropout", suggested)
