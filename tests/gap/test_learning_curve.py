@@ -228,6 +228,7 @@ def test_a_difference_is_paired_by_the_test_examples() -> None:
     assert difference(*curve.points).examples < apart / 2
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_error_of_new_trainings_on_new_examples() -> None:
     """The interval of one curve against the mean over many trainings and a large test set, twenty times."""
     truth = learning_curve(
@@ -293,3 +294,21 @@ def test_sizes_are_geometric_and_big_enough_for_the_classes() -> None:
 def test_a_list_of_two_examples_is_no_pair() -> None:
     examples = [(torch.zeros(2), 0), (torch.ones(2), 1)]
     assert subset(examples, np.array([1])) == [examples[1]]
+
+
+def test_a_loader_is_fine_for_testing_only() -> None:
+    loader = torch.utils.data.DataLoader(TensorDataset(*TEST), batch_size=100)
+    curve = learning_curve(fit_classes, blobs(60), test_data=loader, sizes=[60], repeats=1)
+    pair = learning_curve(fit_classes, blobs(60), test_data=TEST, sizes=[60], repeats=1)
+    assert curve.last.test == pair.last.test and curve.n_test == 600
+    with pytest.raises(GapError, match="give its dataset"):
+        learning_curve(fit_classes, loader, test_data=TEST)
+
+
+def test_no_wrong_answer_is_no_certainty() -> None:
+    easy = blobs(120, noise=0.01), blobs(30, seed=1, noise=0.01)
+    curve = learning_curve(fit_classes, easy[0], test_data=easy[1], sizes=[60, 120], repeats=2)
+    assert curve.last.test.value == 0.0 < curve.last.test.high
+    assert curve.data_needed(0.5).is_reached and not curve.data_needed(0.001).is_reached
+    assert "cannot be told" in str(curve) or "stopped falling" in str(curve) or "met" in str(curve)
+    json.dumps(curve.to_json(), allow_nan=False)

@@ -22,12 +22,13 @@ TRUSTED: Final = 4.0
 _FARTHEST: Final = 1e4
 """Times the data; what is not reached there is not reached by data."""
 
-# The prior. Exponents: .07 to .35 in Hestness et al. 2017, .3 to .9 in Rosenfeld et al. 2020; a log-normal whose middle
-# 95 % is .09 to 1.4 holds both.
+# The prior. Exponents: .07 to .35 for large networks (Hestness et al. 2017), .3 to .9 in Rosenfeld et al. 2020, and 1/2
+# or 1 in theory, for learners that are limited by the variance of an estimate. A log-normal whose middle 95 % is .1 to
+# 2.4.
 _EXPONENTS: Final = np.geomspace(0.05, 2.0, 18)
-_MEDIAN_EXPONENT: Final = 0.35
-_SIGMA_EXPONENT: Final = 0.7
-# The asymptote, as a share of the last error: any, the lower the likelier.
+_MEDIAN_EXPONENT: Final = 0.5
+_SIGMA_EXPONENT: Final = 0.8
+# The asymptote, as a share of the last error: any of them is as likely, for noise of labels may be most of an error.
 _ASYMPTOTES: Final = np.linspace(0.0, 1.0, 18)
 # Examples beyond those measured that the power law begins with, as a share of the largest size: curves begin with a
 # plateau near chance (Hestness et al., figure 6), which a shift bends down; no shift is as likely as all others
@@ -35,9 +36,10 @@ _ASYMPTOTES: Final = np.linspace(0.0, 1.0, 18)
 _SHIFTS: Final = np.array([0.0, 0.03, 0.1, 0.3])
 _SHIFT_WEIGHTS: Final = np.array([0.5, 0.2, 0.2, 0.1])
 # How far a curve strays from its power law, as a share of the error, in each doubling away from the largest size.
-_STRAYINGS: Final = np.array([0.01, 0.025, 0.05, 0.1])
+_STRAYINGS: Final = np.array([0.02, 0.05, 0.1, 0.2])
 _STRAY_AT_ONCE: Final = 0.02
-_UNKNOWN_NOISE: Final = 0.05
+UNKNOWN_NOISE: Final = 0.05
+"""Of an error whose noise is not known: as a share of it. So much differs between seeds, or little more."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class DataNeeded:
             none does.
         size: the largest size measured.
         is_reached: whether the curve is at or below the target already, beyond its noise.
-        is_reachable: False where the curve flattens out above the target: data alone will not do.
+        is_reachable: False where the curve flattens out above the target: 10,000 times the data are not expected to do.
         is_guess: whether the range goes beyond 4 times the data measured, where curves have been seen to do anything.
         confidence: of what is to be expected.
     """
@@ -70,8 +72,9 @@ class DataNeeded:
             return f"An error of {self.target:.4g} is reached with the {self.size} examples there are."
         if not self.is_reachable:
             return (
-                f"An error of {self.target:.4g} is not reachable by data alone on this curve, which flattens out above "
-                "it: change the model, its regularisation, or the quality of the data."
+                f"An error of {self.target:.4g} is not reachable by data alone on this curve, not with "
+                f"{_FARTHEST:,.0f} times the {self.size} examples there are: change the model, its "
+                "regularisation, or the quality of the data."
             )
         bounds = f"at least {_rounded(self.low)}" if math.isinf(self.high) else self._range()
         text = f"An error of {self.target:.4g} takes {bounds} examples ({self.confidence:.0%} sure)"
@@ -156,7 +159,7 @@ class Outlook:
         level = float(y[-1])
         sigma = np.asarray(noise, dtype=np.float64)[order] / level
         y = y / level
-        sigma = np.where(np.isfinite(sigma), sigma, _UNKNOWN_NOISE * y)
+        sigma = np.where(np.isfinite(sigma), sigma, UNKNOWN_NOISE * y)
         a, c, d, t = (part.ravel() for part in np.meshgrid(_ASYMPTOTES, _EXPONENTS, _SHIFTS, _STRAYINGS, indexing="ij"))
         doublings = np.log2(n[-1] / n)
         # Shape (G, K) from here on. In units of the largest size, every curve is at a + b there.
@@ -167,7 +170,7 @@ class Outlook:
         b = np.maximum((precision * x * (y - a[:, None])).sum(1) / information, 0.0)
         residual = y - a[:, None] - b[:, None] * x
         evidence = 0.5 * (np.log(precision).sum(1) - (precision * residual**2).sum(1) - np.log(information))
-        logs = evidence + _log_prior(a, c, d)
+        logs = evidence + _log_prior(c, d)
         weights = np.exp(logs - logs.max())
         keep = weights > 1e-4
         return cls(
@@ -201,10 +204,10 @@ class Outlook:
         """See `LearningCurve.data_needed`."""
         if not target > 0 or not math.isfinite(target):
             raise GapError(f"target is {target}, and has to be an error above 0.")
-        times = np.geomspace(1.0, _FARTHEST, 150)
+        times = np.geomspace(1.0, _FARTHEST, 400)
         tail = (1 - confidence) / 2
-        low = _first(times, self._quantiles(times, tail) <= target) * self.size
-        high = _first(times, self._quantiles(times, 1 - tail) <= target) * self.size
+        chance = self._chance_below(np.full(len(times), target), *self._spread_at(times))
+        low, high = (_first(times, chance >= least) * self.size for least in (tail, 1 - tail))
         return DataNeeded(
             target=target,
             low=low,
@@ -218,26 +221,37 @@ class Outlook:
 
     def _quantiles(self, times: Floats, probability: float) -> Floats:
         """The error with so many times the data that is not exceeded with `probability`: shape as `times`."""
-        x = ((times[:, None] + self.shifts) / (1 + self.shifts)) ** -self.exponents  # shape (M, G)
-        means = self.asymptotes + self.slopes * x
-        strays = (_STRAY_AT_ONCE**2 + (self.strayings * np.log2(times)[:, None]) ** 2) * means**2
-        examples = (self.test_error / self.level) ** 2 * means  # of shares, variance falls with the mean
-        deviations = np.sqrt(self.variances * x**2 + strays + examples)
-        low = np.zeros(len(times))
-        high = (means + 8 * deviations).max(1)
-        for _ in range(32):
+        means, deviations = self._spread_at(times)
+        low, high = (np.log(means) + sign * 8 * deviations for sign in (-1, 1))
+        low, high = low.min(1), high.max(1)
+        for _ in range(40):
             middle = (low + high) / 2
-            below = torch.special.ndtr(torch.from_numpy((middle[:, None] - means) / deviations)).numpy() @ self.weights
+            below = self._chance_below(np.exp(middle) * self.level, means, deviations)
             low, high = np.where(below < probability, middle, low), np.where(below < probability, high, middle)
-        found: Floats = (low + high) / 2 * self.level
+        found: Floats = np.exp((low + high) / 2) * self.level
         return np.asarray(np.minimum(found, 1.0)) if self.is_share else found
 
+    def _spread_at(self, times: Floats) -> tuple[Floats, Floats]:
+        """Of each curve, with so many times the data: its error in units of the last one, and the standard deviation of
+        the logarithm of what would be measured. Shapes (M, G).
+        """
+        x = ((times[:, None] + self.shifts) / (1 + self.shifts)) ** -self.exponents
+        means = np.maximum(self.asymptotes + self.slopes * x, 1e-12)
+        strays = _STRAY_AT_ONCE**2 + (self.strayings * np.log2(times)[:, None]) ** 2
+        examples = (self.test_error / self.level) ** 2 / means  # the variance of a share falls with the share
+        return means, np.sqrt(self.variances * x**2 / means**2 + strays + examples)
 
-def _log_prior(a: Floats, c: Floats, d: Floats) -> Floats:
+    def _chance_below(self, errors: Floats, means: Floats, deviations: Floats) -> Floats:
+        """The chance of at most `errors`, shape (M,): an average over all curves."""
+        far = (np.log(errors / self.level)[:, None] - np.log(means)) / deviations
+        chance: Floats = torch.special.ndtr(torch.from_numpy(far)).numpy() @ self.weights
+        return chance
+
+
+def _log_prior(c: Floats, d: Floats) -> Floats:
     exponent = -0.5 * (np.log(c / _MEDIAN_EXPONENT) / _SIGMA_EXPONENT) ** 2
-    asymptote = np.log1p(-a / (1 + 1 / len(_ASYMPTOTES)))
     shift = np.log(_SHIFT_WEIGHTS[np.searchsorted(_SHIFTS, d)])
-    prior: Floats = exponent + asymptote + shift
+    prior: Floats = exponent + shift
     return prior
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diagnose.errors import GapError
 from diagnose.findings import json_safe
-from diagnose.gap._extrapolation import DataNeeded, Outlook
+from diagnose.gap._extrapolation import UNKNOWN_NOISE, DataNeeded, Outlook
 from diagnose.gap._measured import Place, difference, places
 from diagnose.gap._subsets import classes_of, count, nested_order, sizes_of, subset
 from diagnose.gap._trainings import Failure, Measure, Measured, Metric, attempt
@@ -98,14 +98,16 @@ class LearningCurve:
     @property
     def diagnosis(self) -> tuple[str, ...]:
         """What the curve shows, one plain sentence each."""
-        return (*_about_more_data(self), *_about_the_gap(self), *_about_failures(self))
+        return (*_about_more_data(self), *_about_the_gap(self), *_about_noise(self), *_about_failures(self))
 
     def outlook(self) -> Outlook:
         """What is to be expected of more data: see `Outlook`."""
+        # No wrong answer at all is as good as half a one: an error of 0 has no logarithm.
+        least = 0.5 / self.n_test if self.is_share and self.n_test else 0.0
         return Outlook.of(
             self.sizes,
-            [point.spread.mean for point in self.points],
-            [math.sqrt(point.spread.variance) if point.spread.is_known else math.nan for point in self.points],
+            [max(point.spread.mean, least) for point in self.points],
+            [_noise(point) for point in self.points],
             test_error=math.sqrt(self.last.spread.examples),
             is_share=self.is_share,
         )
@@ -114,7 +116,7 @@ class LearningCurve:
         """The test error that `size` examples would give: the median of what is to be expected, with its interval.
 
         Raises:
-            GapError: `size` is less than the largest size measured, or the test error is 0.
+            GapError: `size` is less than the largest size measured, or a loss is 0 or less.
         """
         return self.outlook().predict(size, confidence=confidence)
 
@@ -122,7 +124,7 @@ class LearningCurve:
         """How many examples a test error of `target` takes: a range, and how far it can be trusted.
 
         Raises:
-            GapError: `target` is not above 0.
+            GapError: `target` is not above 0, or a loss is 0 or less.
         """
         return self.outlook().data_needed(target, confidence=confidence)
 
@@ -195,7 +197,7 @@ def learning_curve(
         train_fn: `train_fn(data, **changes)` gets a subset in the form of `data` and returns a trained model (a module,
             or what can be called or has `predict`), or the test error, or (train error, test error).
         data: (inputs, targets), a Dataset with a length, or a sequence of (input, target).
-        test_data: in any of these forms; needed if `train_fn` returns a model.
+        test_data: in any of these forms, or a DataLoader; needed if `train_fn` returns a model.
         sizes: numbers of examples, or shares of all in (0, 1]; n/16, n/8, n/4, n/2, n by default.
         repeats: trainings per size, at least 1; of a single one, the noise of training stays unknown.
         seed: of the subsets, and of all random numbers in a training.
@@ -217,7 +219,7 @@ def learning_curve(
         Goodfellow, Bengio & Courville, "Deep Learning", 2016, section 11.3: whether to gather more data is read off
         "curves showing the relationship between training set size and generalization error", on a logarithmic scale.
     """
-    total = count(data, "data")
+    total = count(data, "data", to_be_cut=True)
     classes = classes_of(data) if stratify else None
     chosen = sizes_of(sizes, total, classes)
     n_test = None if test_data is None else count(test_data, "test_data")
@@ -267,6 +269,12 @@ def metric_name(metric: Metric | None, runs: Sequence[Measured]) -> str:
 # ---------------------------------------------------------------------- what it shows
 
 
+def _noise(point: Place) -> float:
+    """Standard error of the test error at a place; of single trainings, what differs between them is guessed."""
+    unknown = UNKNOWN_NOISE * point.spread.mean if math.isnan(point.spread.repeats) else 0.0
+    return math.hypot(math.sqrt(point.spread.variance), unknown)
+
+
 def _about_more_data(curve: LearningCurve) -> list[str]:
     fall = curve.last_doubling
     if fall is None:
@@ -302,6 +310,12 @@ def _about_the_gap(curve: LearningCurve) -> list[str]:
     return [
         f"Train and test error have met: the gap is {gap}. More data can do little; more capacity or better data can."
     ]
+
+
+def _about_noise(curve: LearningCurve) -> list[str]:
+    if not math.isnan(curve.last.spread.repeats) or not curve.last.spread.is_known:
+        return []
+    return ["Nothing was trained twice, so intervals hold the noise of the test set alone: use repeats."]
 
 
 def _about_failures(curve: LearningCurve) -> list[str]:

@@ -109,9 +109,9 @@ def best_checkpoint(
 
     With `n_test`, values are shares of wrong answers among as many examples, and the interval has to hold for new
     examples
-    too: both checkpoints' binomial noise is added as if their examples were different ones. They are the same, so the
-    interval is wider than it had to be. With errors per example, the difference is paired, and it is as narrow as it
-    can be.
+    too: the binomial noise of both checkpoints is added, as far as they make different mistakes. How far is not known
+    from a curve, so what different models have in common stands in (Mania et al., "Model similarity mitigates test set
+    overuse", 2019). With errors per example, the difference is paired, and nothing is assumed.
 
     Args:
         curves: validation errors in their order, shape (T,), or (T, N) per example; or a mapping with one of these as

@@ -27,14 +27,24 @@ def is_pair(data: Any) -> bool:
     return (is_array or (len(targets) > 2 and isinstance(targets, list | tuple))) and len(inputs) == len(targets)
 
 
-def count(data: Any, what: str) -> int:
+def count(data: Any, what: str, *, to_be_cut: bool = False) -> int:
     """How many examples there are.
+
+    Args:
+        what: data are called.
+        to_be_cut: into subsets, which cannot be done with a DataLoader.
 
     Raises:
         GapError: that cannot be told, or there are none.
     """
+    from torch.utils.data import DataLoader
+
     if is_pair(data):
         size = len(data[1])
+    elif isinstance(data, DataLoader) and hasattr(data.dataset, "__len__"):
+        if to_be_cut:
+            raise GapError(f"{what} is a DataLoader, which cannot be cut into subsets: give its dataset.")
+        size = len(data.dataset)
     elif hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, str | dict):
         size = len(data)
     else:

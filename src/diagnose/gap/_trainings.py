@@ -160,7 +160,7 @@ def _as_number(value: Any) -> float | None:
 
 def _examples(data: Any, batch_size: int) -> Examples:
     size = count(data, "the data")
-    if not is_pair(data):
+    if not is_pair(data) and not isinstance(data, DataLoader):
         source = data if isinstance(data, Dataset) else list(data)
         data = DataLoader(source, batch_size=batch_size)  # type: ignore[arg-type]
     return examples_in(data, limit=size, batch_size=batch_size)

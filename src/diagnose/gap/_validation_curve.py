@@ -216,7 +216,7 @@ def validation_curve(
         Goodfellow, Bengio & Courville, "Deep Learning", 2016, section 11.4.1: the generalisation error over a
         hyperparameter is U-shaped: at one end capacity is too low, at the other the gap is too large.
     """
-    total = count(data, "data")
+    total = count(data, "data", to_be_cut=True)
     n_test = None if test_data is None else count(test_data, "test_data")
     chosen = _checked(values, name)
     if repeats < 1:
@@ -292,8 +292,8 @@ def _next_values(values: Sequence[Any], best: int, is_geometric: bool) -> tuple[
         wanted = [scale[-1] + (scale[-1] - scale[-2]), scale[-1] + 2 * (scale[-1] - scale[-2])]
     else:
         wanted = [(scale[best - 1] + scale[best]) / 2, (scale[best] + scale[best + 1]) / 2]
-    if not is_geometric and numbers.min() >= 0:
-        wanted = [value for value in wanted if value >= 0]  # what is never negative stays so
+    if not is_geometric and numbers.min() >= 0:  # what is never negative, or never 0, stays so
+        wanted = [value for value in wanted if value > 0 or (value == 0 and numbers.min() == 0)]
     found = [float(np.exp(value)) if is_geometric else float(value) for value in wanted]
     tidy = [
         max(round(value), 1) if whole and is_geometric else round(value) if whole else float(f"{value:.4g}")
