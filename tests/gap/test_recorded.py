@@ -54,7 +54,7 @@ def test_losses_alone_show_a_gap(few: Data, tmp_path: Path) -> None:
     assert found.verdict == "overfitting", str(found)
     assert found.test_error is not None
     assert not found.test_error.is_share
-    assert any("Only losses were recorded" in note for note in found.notes)
+    assert any("Only losses are known" in note for note in found.notes)
     assert {one.hyperparameter for one in found.recommendations} & {"2.p", "0.out_features"}
     assert found.checkpoint is not None
 

@@ -245,6 +245,20 @@ CASES = {
         ("more-capacity",),
         GAP_ADVICE,
     ),
+    "losses alone, in curves": Case(
+        {
+            "curves": {
+                "train_loss": [2.3, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02],
+                "val_loss": [2.2, 1.2, 0.8, 0.7, 0.8, 0.95, 1.1],
+            }
+        },
+        "overfitting",
+        ("more-data", "more-regularization"),
+        CAPACITY,
+    ),
+    "losses alone have no natural zero": Case(
+        {"curves": {"train_loss": SETTLED, "val_loss": [x + 0.02 for x in SETTLED]}}, "cannot-tell", (), GAP_ADVICE
+    ),
     "nothing": Case({}, "cannot-tell", (), frozenset(CODES)),
 }
 

@@ -122,6 +122,10 @@ def diagnose_gap(
 
         read(situation, history_of(source))
         situation.train_mode = situation.train_mode or _train_mode(situation.curves)
+    elif live == Live() and train_fn is None and situation.train is None and situation.test is None:
+        from diagnose.gap._recorded import losses_as_errors
+
+        losses_as_errors(situation, n_test or 0)
     _look(situation, live, seed)
     if probe:
         _probe(situation, live, train_fn, values, probe_seconds, seed)

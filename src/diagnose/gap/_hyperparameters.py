@@ -183,7 +183,8 @@ def _recognise(name: str, value: Any) -> Hyperparameter | None:
     if number is None:
         return None
     tokens = _tokens(name)
-    if _IGNORED_IN & set(tokens):
+    # The outputs of a convolution are a width to choose; those of a model are given by the task.
+    if _IGNORED_IN & set(tokens) and tokens[-2:] != ["out", "channels"]:
         return None
     for pattern in (*_PATTERNS, *_SHORT):
         if _fits(pattern, tokens) and pattern.plausible(number):

@@ -28,6 +28,7 @@ Floats = NDArray[np.float64]
 
 _BLOCKS: Final = 20
 _FEWEST: Final = 4
+_SIDES: Final = ("train", "test")
 _LINEAR: Final = ("Linear", "Conv1d", "Conv2d", "Conv3d")
 
 
@@ -147,8 +148,9 @@ def _errors(situation: Situation, history: History, course: Course | None, found
     _rates(situation, history, n_test)
     test, target = situation.test, situation.target
     met = test is not None and target is not None and test.interval().high <= target
-    if not told and not met and (situation.train is None or test is None):
-        _of_losses(situation, course, found, n_test)
+    unknown = not told and not met and (situation.train is None or test is None)
+    if unknown and course is not None and len(course) and found is not None:
+        losses_as_errors(situation, n_test)
 
 
 def _rates(situation: Situation, history: History, n_test: int) -> None:
@@ -172,22 +174,21 @@ def _rates(situation: Situation, history: History, n_test: int) -> None:
         situation.notes.append("No training error was recorded, only losses: log it, or give train_error.")
 
 
-def _of_losses(situation: Situation, course: Course | None, found: Evaluation | None, n_test: int) -> None:
-    """Losses in place of errors, if both were recorded."""
-    if course is None or not len(course) or found is None:
-        return
+def losses_as_errors(situation: Situation, n_test: float) -> None:
+    """Losses in place of errors, if the curves have both."""
     curves = situation.curves
     train, test = curves.last("train_loss"), curves.last("test_loss")
-    if train is None or test is None:
-        return
+    if train is None or test is None or not all(np.isfinite(curves.get(f"{name}_loss")).all() for name in _SIDES):
+        return  # a training that broke down is judged by that alone
     situation.notes.append(
-        "Only losses were recorded, no error rates. The training loss is a mean over training mode, with dropout, "
+        "Only losses are known, no error rates. The training loss is a mean over training mode, with dropout, "
         "while the model changed; standard errors are those of squared normal residuals and of the curve's own noise."
     )
     if situation.test is not None:
         situation.note("test-error-rate", f"Test error {situation.test.text()}.", situation.test.interval())
-    if situation.target is not None or situation.human is not None:
-        situation.notes.append("The target is a share of wrong answers, and is not compared with losses.")
+    target = situation.reference
+    if target is not None and 0 <= target <= 1:
+        situation.notes.append("The target is taken for a share of wrong answers, and not compared with losses.")
         situation.target = situation.human = None
     for name, value in (("train", train), ("test", test)):
         n = float((n_test if name == "test" else situation.n_train) or ASSUMED)
