@@ -10,9 +10,12 @@ import pandas as pd  # type: ignore[import-untyped]
 import pytest
 
 from diagnose.errors import GapError
-from diagnose.gap import diagnose_gap
+from diagnose.gap import CODES, Recommendation, diagnose_gap
 from diagnose.gap._curves import course_of, curves_of
+from diagnose.gap._decide import allowed
+from diagnose.gap._error import Measured
 from diagnose.gap._hyperparameters import recognised
+from diagnose.gap._situation import Situation
 from diagnose.gap._told import doubling_of, rare_class_of, suspects_of
 
 
@@ -176,3 +179,20 @@ def test_the_next_search_space() -> None:
     assert set(space) == {"h", "eta", "seed"}
     assert space["seed"]["distribution"] == "constant"
     assert space["h"]["distribution"] != "constant"
+
+
+def test_the_most_limiting_of_several_is_first() -> None:
+    found = recognised({"drop1": 0.1, "drop2": 0.6, "keep_prob": 0.2, "fc1": 64, "fc2": 16, "wd": 1e-3, "l2": 0.1})
+    assert [one.name for one in found.of("dropout")] == ["keep_prob", "drop2", "drop1"]
+    assert [one.name for one in found.of("hidden-units")] == ["fc2", "fc1"]
+    assert [one.name for one in found.of("weight-decay")] == ["l2", "wd"]
+
+
+@pytest.mark.parametrize("train_error", [0.04, 0.06, 0.3])
+def test_what_must_not_be_said_is_taken_out(train_error: float) -> None:
+    situation = Situation(target=0.05, train=Measured("train error", train_error, 1_000))
+    everything = [Recommendation(code, "because") for code in CODES]
+    kept = {one.code for one in allowed(everything, situation, underfits=train_error > 0.1)}
+    above = train_error > 0.05
+    assert bool(kept & {"more-data", "more-regularization", "less-capacity", "rebalance"}) is not above
+    assert bool(kept & {"more-capacity", "less-dropout", "less-weight-decay"}) is (train_error > 0.1)
