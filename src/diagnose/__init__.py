@@ -27,7 +27,14 @@ if TYPE_CHECKING:
         WrongGradientError,
     )
     from diagnose.findings import Finding, Location, Severity
-    from diagnose.gap import LearningCurve, ValidationCurve, learning_curve, validation_curve
+    from diagnose.gap import (
+        GapDiagnosis,
+        LearningCurve,
+        ValidationCurve,
+        diagnose_gap,
+        learning_curve,
+        validation_curve,
+    )
     from diagnose.gradcheck import GradientReport, check_gradients
     from diagnose.history import History
     from diagnose.rules import Diagnosis, rule
@@ -44,6 +51,7 @@ __all__ = [
     "Diagnosis",
     "FactoryError",
     "Finding",
+    "GapDiagnosis",
     "GapError",
     "GradientReport",
     "History",
@@ -59,6 +67,7 @@ __all__ = [
     "WrongGradientError",
     "check_gradients",
     "default_baseline",
+    "diagnose_gap",
     "learning_curve",
     "rule",
     "validation_curve",
@@ -76,6 +85,7 @@ _HOMES = {
     "Diagnosis": "rules",
     "FactoryError": "errors",
     "Finding": "findings",
+    "GapDiagnosis": "gap",
     "GapError": "errors",
     "GradientReport": "gradcheck",
     "History": "history",
@@ -91,6 +101,7 @@ _HOMES = {
     "WrongGradientError": "errors",
     "check_gradients": "gradcheck",
     "default_baseline": "baseline",
+    "diagnose_gap": "gap",
     "learning_curve": "gap",
     "rule": "rules",
     "validation_curve": "gap",

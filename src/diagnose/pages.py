@@ -8,6 +8,53 @@ from __future__ import annotations
 from typing import Final
 
 PAGES: Final = {
+    "optimization-failure": """\
+The training error is too high because the optimisation failed, or was cut short.
+
+## What it means
+`diagnose_gap` found a training error above the target, beyond its noise, and a training that diverged, jumps, stands
+still, or still falls; or an experiment with another learning rate lowered the error. The capacity of the model is not
+what limits it as far as can be seen: a larger model would be trained as badly.
+
+## What to do
+Change the learning rate as the first recommendation says, then train on until the loss has settled. Where the curve
+alone does not tell (a model that is too small also learns slowly), `probe=True` with a `train_fn` makes the
+experiments. See the guide docs/guides/my-test-error-is-bad.md.
+""",
+    "evaluation-bug": """\
+The test error is not that of the model: its evaluation is broken.
+
+## What it means
+The test error is one of guessing although the model has learned; or the test labels fit once they are moved by a row,
+or renumbered; or another error was told than the model has on these data in evaluation mode. Nothing can be concluded
+about the model from such a number.
+
+## What to do
+Compare one batch of the test loader with one of the training loader: ranges, channel order, the order of the labels
+and of the rows, the mode of the model. Then measure again.
+""",
+    "leak": """\
+The test error is better than it can be, or the training data hold the answer.
+
+## What it means
+Test rows are training rows, bit for bit; one feature alone follows the label as only a copy of it would; or the test
+error is below that of people, or of the best known, beyond its noise.
+
+## What to do
+Split before anything is computed from the data (scaling, selection of features, oversampling), by groups and by time
+where rows belong together. Take the feature out. Then train and measure again.
+""",
+    "distribution-mismatch": """\
+The test data are not like the training data, or are prepared otherwise.
+
+## What it means
+The test error is above that of held-out training data (train-dev) by more than chance allows; or a classifier tells
+test inputs from training inputs. No change of the model closes such a gap.
+
+## What to do
+First rule out the preparation: the same scaling, channel order, tokenisation, and missing values in both. If the data
+really differ, collect or make training data like those of the test, and keep a train-dev set of the old kind.
+""",
     "wrong-gradient": """\
 A back-propagated gradient differs from what the function does when its input is moved.
 
