@@ -36,7 +36,7 @@ class CheckError(DiagnoseError):
 
 
 class MistakesError(DiagnoseError):
-    """Mistakes cannot be mined: data that cannot be read, outputs and targets that do not fit or leave the task open."""
+    """Mistakes cannot be mined: data cannot be read, or outputs and targets do not fit or leave the task open."""
 
 
 class WrongGradientError(DiagnoseError, AssertionError):

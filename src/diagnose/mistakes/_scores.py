@@ -16,8 +16,8 @@ Task: TypeAlias = Literal["classification", "multilabel", "regression", "tokens"
 TASKS: Final = get_args(Task)
 
 Source: TypeAlias = Literal["model", "training", "out-of-fold"]
-"""Where margins come from, which is what they are worth: one pass of a trained model, which may have learned wrong labels
-by heart; the mean over the epochs of a training; predictions of models that were not trained on the example."""
+"""Where margins come from, which is what they are worth: one pass of a trained model, which may have learned wrong
+labels by heart; the mean over the epochs of a training; predictions of models that were not trained on the example."""
 
 
 @dataclass(frozen=True)

@@ -22,19 +22,19 @@ _WIDEST: Final = 44
 
 WORTH: Final[dict[Source, str]] = {
     "model": (
-        "Margins are those of one pass of the trained model. If it was trained on these very labels, this is the weaker "
-        "evidence: it may have learned wrong ones by heart, and those are not in the list (track the training, or give "
-        "out-of-fold probabilities). If it was not, the list holds its own mistakes beside wrong labels."
+        "Margins are those of one pass of the trained model. If it was trained on these very labels, this is the "
+        "weaker evidence: it may have learned some by heart that are not true, and those are not in the list (track "
+        "the training, or give out-of-fold probabilities). If it was not, its own mistakes are in the list as well."
     ),
     "training": (
         "Margins are means over the epochs of the training, which tells wrong labels from hard examples best."
     ),
     "out-of-fold": (
-        "Margins come from models that were not trained on the example. The list holds their own mistakes beside wrong "
-        "labels: the better the models, the purer the list."
+        "Margins come from models that were not trained on the example. Their own mistakes are in the list as well: "
+        "the better the models, the purer the list."
     ),
 }
-LOOK: Final = "Look at each before you change it. Where people did, about half of such labels were wrong."
+LOOK: Final = "Suspect is not wrong: look before you change a label. Where people did, half of such labels were right."
 """Northcutt et al., "Pervasive label errors in test sets", 2021: 51 % of what was flagged was confirmed."""
 
 _TASKS: Final = {
@@ -52,7 +52,7 @@ def report(mistakes: Mistakes) -> str:
     parts = [_head(mistakes), *(f"note: {visible(note)}" for note in mistakes.notes), _found(mistakes)]
     scores = mistakes.scores
     parts += [_suspects(mistakes), _ranking(mistakes, "Mistakes that the model is most sure of", mistakes.confident)]
-    parts += [_confusions(mistakes), _slices(mistakes), _worst(mistakes)]
+    parts += [_confusions(mistakes), _slices(mistakes), _worst(mistakes), _neighbours(mistakes)]
     parts += [_ranking(mistakes, "Highest loss", mistakes.highest_loss)]
     if scores.has_labels:
         parts += [_ranking(mistakes, "Right, but only just", mistakes.hardest)]
@@ -202,6 +202,18 @@ def _slices(mistakes: Mistakes) -> str:
         rows.append([where, f"{part.size:,}", str(part.error), _figure(part.rest), f"{part.p:.1g}"])
     title = f"Groups with an unusual error (p is corrected for {mistakes.slices[0].tried} groups)"
     return f"{title}\n" + table(["group", "size", "error", "of the rest", "p"], rows)
+
+
+def _neighbours(mistakes: Mistakes) -> str:
+    if not mistakes.neighbours:
+        return ""
+    scores, rows = mistakes.scores, []
+    for part in mistakes.neighbours[:ROWS]:
+        other = [visible(part.other), class_name(scores, part.other_given), _figure(part.other_distance)]
+        given = class_name(scores, part.given)
+        rows.append([visible(part.id), given, _percent(part.dissent), *other, _figure(part.same_distance)])
+    head = ["id", "given", "neighbours with another label", "nearest such", "given", "distance", "of the same label"]
+    return f"Nearest to examples of another class\n{table(head, rows)}"
 
 
 def _worst(mistakes: Mistakes) -> str:
