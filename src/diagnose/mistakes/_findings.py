@@ -35,9 +35,9 @@ def suspect_labels(
 ) -> tuple[Finding, ...]:
     """Labels of a classification that the model contradicts where it is surest.
 
-    Mistakes of the model's own are where it is unsure: the surest half of the examples of a good model has hardly any. Wrong
-    labels do not ask how sure the model is, so that they are in the surest half as often as elsewhere. So what counts is
-    the share of labels in the surest half with a margin below -0.5, and nothing is said unless
+    Mistakes of the model's own are where it is unsure: the surest half of the examples of a good model has hardly any.
+    Wrong labels do not ask how sure the model is, so that they are in the surest half as often as elsewhere. So what
+    counts is the share of labels in the surest half with a margin below -0.5, and nothing is said unless
 
     - that share is above `least`, by its whole interval. Public test sets with labels checked by people have 3 % of
       wrong ones on average, MNIST .15 % (Northcutt et al., "Pervasive label errors in test sets", 2021);
@@ -104,8 +104,8 @@ def _of_training(scores: Scores, least: float) -> tuple[Finding, ...]:
         return ()
     suspects = int((margin < TIERS["suspect"]).sum())
     message = (
-        f"{suspects:,} of {len(margin):,} labels are suspect: through the training the network preferred another class, "
-        f"for {_percent(share)} of all by more than half of the probability."
+        f"{suspects:,} of {len(margin):,} labels are suspect: through the training the network preferred another "
+        f"class, for {_percent(share)} of all by more than half of the probability."
     )
     evidence: dict[str, Evidence] = {
         "suspects": suspects,
@@ -127,7 +127,7 @@ def _suspect(message: str, evidence: dict[str, Evidence], severity: Severity, *,
         severity,
         message + doubt,
         evidence=evidence,
-        cause="labels given to the wrong example or class, ambiguous examples, or a model that is sure where it is wrong",
+        cause="labels of another example or class, ambiguous examples, or a model that is sure where it is wrong",
         remedy="Look at the first suspects with their inputs, lowest margin first, and correct what people agree is "
         "wrong. Delete nothing unseen, least of all from test data.",
     )
@@ -139,10 +139,10 @@ def _suspect(message: str, evidence: dict[str, Evidence], severity: Severity, *,
 def confused_classes(mistakes: Mistakes, *, least: float = 0.1, times: float = 3.0) -> tuple[Finding, ...]:
     """Pairs of classes of which one is taken for the other far more often than mistakes are spread.
 
-    A pair counts if more than `least` of the class is taken for the other one, by the 99 % interval, and `times` as much
-    as if all mistakes of the class were spread evenly over the other classes (which with two classes says nothing more).
-    It is a warning where more than half of a class is taken for another one: then it is mistaken rather than confused
-    (labels swapped or merged, hardly any examples).
+    A pair counts if more than `least` of the class is taken for the other one, by the 99 % interval, and `times` as
+    much as if all mistakes of the class were spread evenly over the other classes (which with two classes says nothing
+    more). It is a warning where more than half of a class is taken for another one: then it is mistaken rather than
+    confused (labels swapped or merged, hardly any examples).
     """
     scores = mistakes.scores
     pairs = [pair for pair in mistakes.confusions if _is_confused(pair, scores, least, times)]
@@ -213,8 +213,8 @@ def weak_slices(mistakes: Mistakes, *, alpha: float = 0.01) -> tuple[Finding, ..
                 "tried": worst.tried,
             },
             cause="examples that are rare in training, recorded or labelled otherwise, or harder",
-            remedy="Compare with how many training examples there are of the group, and look at its examples of highest "
-            "loss: more data of this group helps where it is rare, preprocessing where it is recorded otherwise.",
+            remedy="Compare with how many training examples there are of the group, and look at its examples of "
+            "highest loss: more data helps where it is rare, preprocessing where it is recorded otherwise.",
         ),
     )
 

@@ -115,13 +115,12 @@ def slices(
         for where, mask in _pairs(columns):
             p = measure.p(mask)
             if p is not None:
-                parts = [single.get(item, 1.0) for item in where.items()]
-                tried.append((where, mask, p, min(parts)))
+                tried.append((where, mask, p, min(single.get(item, 1.0) for item in where.items())))
     if not tried:
         return ()
     found = []
-    for (where, mask, p, parts), corrected in zip(tried, _holm([p for _, _, p, _ in tried]), strict=True):
-        if corrected < alpha and p < parts:
+    for (where, mask, p, of_parts), corrected in zip(tried, _holm([p for _, _, p, _ in tried]), strict=True):
+        if corrected < alpha and p < of_parts:
             found.append(replace(measure.slice(where, mask, k), p=corrected, tried=len(tried)))
     return tuple(sorted(found, key=lambda part: (not part.is_worse, part.p)))
 
@@ -165,7 +164,7 @@ def _mean(values: NDArray[np.floating]) -> Interval:
 
 def _holm(p: Sequence[float]) -> list[float]:
     """Corrected p-values, in the order given."""
-    corrected = [1.0] * len(p)
+    corrected: list[float] = [1.0] * len(p)
     highest = 0.0
     for rank, index in enumerate(sorted(range(len(p)), key=lambda index: p[index])):
         highest = max(highest, min(1.0, (len(p) - rank) * p[index]))

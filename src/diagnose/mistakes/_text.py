@@ -51,7 +51,7 @@ def report(mistakes: Mistakes) -> str:
     """The whole page."""
     parts = [_head(mistakes), *(f"note: {visible(note)}" for note in mistakes.notes), _found(mistakes)]
     scores = mistakes.scores
-    parts += [_suspects(mistakes), _ranking(mistakes, "Mistakes that the model is most sure of", mistakes.confident)]
+    parts += [_ranking(mistakes, "Mistakes that the model is most sure of", mistakes.confident), _suspects(mistakes)]
     parts += [_confusions(mistakes), _slices(mistakes), _worst(mistakes), _neighbours(mistakes)]
     parts += [_ranking(mistakes, "Highest loss", mistakes.highest_loss)]
     if scores.has_labels:
@@ -75,8 +75,13 @@ def class_name(scores: Scores, value: float) -> str:
         return "-"
     if scores.has_labels or scores.task == "language-model":
         known = 0 <= value < len(scores.classes) and float(value).is_integer()
-        return visible(scores.classes[int(value)]) if known else str(value)
+        return _name(scores.classes[int(value)]) if known else str(value)
     return _figure(float(value))
+
+
+def _name(name: str) -> str:
+    """A name as it is; one that would not be seen (a token that is a blank, say) between quotes."""
+    return visible(name) if name and visible(name) == name else visible(repr(name))
 
 
 def place_name(scores: Scores, position: Any) -> str:
@@ -135,8 +140,12 @@ def _suspects(mistakes: Mistakes) -> str:
     if not sum(found.values()):
         return ""
     told = f"{found['very-likely']:,} very likely, {found['suspect']:,} suspect, {found['look']:,} to look at"
-    worth = f"{WORTH[mistakes.scores.source]} {LOOK}"
-    return _ranking(mistakes, f"Suspect labels: {told}", mistakes.suspects, f"{_wrapped(worth)}\n", tier=True)
+    title = f"Suspect labels: {told}"
+    worth = _wrapped(f"{WORTH[mistakes.scores.source]} {LOOK}")
+    first = {entry.id for entry in mistakes.suspects[:ROWS]}
+    if first == {entry.id for entry in mistakes.confident[:ROWS]}:
+        return f"{title}\n{worth}\n  The first ones are those above."
+    return _ranking(mistakes, title, mistakes.suspects, f"{worth}\n", tier=True)
 
 
 def _ranking(mistakes: Mistakes, title: str, ranking: Sequence[Entry], before: str = "", *, tier: bool = False) -> str:

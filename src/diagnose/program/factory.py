@@ -10,7 +10,8 @@ It takes no arguments and returns one of
     (module, data, loss_fn)        the same; loss_fn is given what the module returns, and the targets
 
 `inputs` is a tensor, a list or tuple of positional arguments, or a dict of keyword arguments; `data` is a Dataset or a
-DataLoader of torch. Every command that takes a FACTORY takes it so, and says if it needs the one or the other. Not imported by `diagnose.program` itself: a program that is run needs none of it.
+DataLoader of torch. Every command that takes a FACTORY takes it so, and says if it needs the one or the other. Not
+imported by `diagnose.program` itself: a program that is run needs none of it.
 """
 
 from __future__ import annotations
