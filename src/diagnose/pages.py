@@ -280,8 +280,8 @@ Labels that a good model contradicts, where it is surest.
 ## What it means
 `diagnose.mine_mistakes`, `diagnose mistakes` or a tracked training compared the probability of each given label with
 that of the best other class: the margin. A model's own mistakes are where it is unsure, but labels that are not true
-do not ask how sure the model is. On the quarter of the examples where it is surest it contradicts more than 1 % of
-the labels, by the whole interval, and not far fewer than elsewhere. In a tracked training, mean margins far below 0 are a
+do not ask how sure the model is. On the quarter of the examples where it is surest it contradicts more than 1 % of the
+labels, by the whole interval, and not far fewer than elsewhere. In a tracked training, mean margins far below 0 are a
 hill of their own.
 
 Suspect is not wrong. Where people looked at labels that such a method had flagged, about half were right. As an info:

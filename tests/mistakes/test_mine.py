@@ -198,7 +198,7 @@ def test_logits_log_probabilities_and_probabilities_are_told_apart(classifier: n
 
 def test_outputs_that_may_be_either_are_asked_about(classifier: nn.Module, classes: Tensor) -> None:
     squashed = nn.Sequential(classifier, nn.Sigmoid())
-    with pytest.raises(MistakesError, match="may be logits.*Give outputs='logits'"):
+    with pytest.raises(MistakesError, match=r"may be logits.*Give outputs='logits'"):
         mine_mistakes(squashed, (INPUTS, classes))
     mine_mistakes(squashed, (INPUTS, classes), outputs="logits")
     with pytest.raises(MistakesError, match="outputs is 'odds', and has to be one of"):
