@@ -35,6 +35,10 @@ class CheckError(DiagnoseError):
     """What was given to a check cannot be checked: it raises, returns nothing to check, or has no such parameter."""
 
 
+class InspectionError(DiagnoseError):
+    """What was given to an Inspector does not fit together: numbers of ids, inputs and labels, or ids given twice."""
+
+
 class WrongGradientError(DiagnoseError, AssertionError):
     """A gradient is wrong, or could not be told right from wrong; the message is the report."""
 

@@ -307,4 +307,68 @@ holds it.
 ## Source
 PyTorch documentation: "CUDA semantics", "Meta device".
 """,
+    "duplicate-examples": """\
+Examples are in the data more than once.
+
+## What it means
+The inputs of these examples are equal in every value, and chance does not explain it: where rows of whole numbers are
+equal by chance, many more are equal in all but one of their parts, and here they are not. A few copies are an `info`;
+from 1 % of the examples on they are a `warning`, because after a random split about that share of the test set has been
+trained on.
+
+## What to do
+Keep one of each, before the data are split. If copies are meant (oversampling of a rare class), split first.
+
+## Source
+Barz & Denzler, "Do we train on test data? Purging CIFAR of near-duplicates", 2020.
+""",
+    "conflicting-labels": """\
+The same example has different labels.
+
+## What it means
+As a `warning`: examples are copies of one another, exactly or nearly, and their labels differ, so at least one of each
+group is wrong. Targets that are values conflict if they differ by more than half a standard deviation of all targets.
+
+As an `info`: inputs take so few values that examples are equal by chance. Their labels may all be right; but no model
+can tell them apart, and the message says which error that leaves.
+
+## What to do
+Look at each group, and keep one example with the right label. If the labels of one source are mostly the wrong ones,
+look at how they came in: a join, a sort, an older version of the list of classes.
+
+## Source
+Northcutt, Athalye & Mueller, "Pervasive label errors in test sets destabilize machine learning benchmarks", 2021.
+""",
+    "non-finite-inputs": """\
+Inputs or targets are NaN or infinite.
+
+## What it means
+The finding counts the examples with such values. A single one makes the loss of its batch NaN, and with it all weights
+from that step on.
+
+## What to do
+Find where they come from: missing values, a division by a standard deviation of zero, the logarithm of zero. Fill them
+in or leave the examples out before training.
+""",
+    "label-outside-classes": """\
+Labels are not numbers of classes.
+
+## What it means
+A label is negative, or not below the number of classes. On a GPU this ends in a device-side assertion far from its
+reason. The label -100, which losses leave out by default, is not counted.
+
+## What to do
+Map the labels to 0 ... K - 1. They may be counted from 1, or a code (-1, 255) may stand for "unknown": give that to the
+loss as `ignore_index`.
+""",
+    "single-example-class": """\
+A class has one example only.
+
+## What it means
+It cannot be both in the training set and in the test set: its error is unknown, or certain. Often it is a label that
+was mistyped. Nothing is said where most classes are that small.
+
+## What to do
+Look at the example. Correct its label, collect more of its class, or merge the class with another one.
+""",
 }
