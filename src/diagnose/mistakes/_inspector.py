@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from diagnose.errors import InspectionError
 from diagnose.mistakes._problem import Problem, by_severity
 from diagnose.mistakes._scores import Id, Scores
+from diagnose.mistakes.problems import blanks, duplicates, near_duplicates, non_finite, outliers
 from diagnose.mistakes.problems import classes as of_classes
-from diagnose.mistakes.problems import duplicates, non_finite
 from diagnose.mistakes.problems._reading import Read, as_array, hash_bytes, inputs_of, length_of, read
 from diagnose.mistakes.problems._sketch import Component, Sketch
 
@@ -21,7 +21,10 @@ Detector = Callable[[Sketch], Iterator[Problem]]
 
 DETECTORS: Final[tuple[Detector, ...]] = (
     non_finite.non_finite_inputs,
+    outliers.outlying_examples,
+    blanks.blank_examples,
     duplicates.duplicate_examples,
+    near_duplicates.near_duplicate_examples,
     of_classes.label_problems,
 )
 

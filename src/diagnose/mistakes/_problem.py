@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from diagnose.findings import Finding, Severity
+from diagnose.findings import Finding
 from diagnose.mistakes._scores import Id
 
 
 @dataclass(frozen=True)
-class Problem:
+class Problem(Finding):
     """One fault of the data.
 
     Attributes:
-        finding: code, severity, message, evidence, remedy.
         groups: ids of the examples, the worst first. What belongs together (copies of one another) is one group; where
             nothing does, each group holds one id. () if the fault is one of the whole set.
     """
 
-    finding: Finding
     groups: tuple[tuple[Id, ...], ...] = ()
 
-    @property
-    def code(self) -> str:
-        return self.finding.code
-
-    @property
-    def severity(self) -> Severity:
-        return self.finding.severity
-
-    @property
-    def message(self) -> str:
-        return self.finding.message
+    @classmethod
+    def of(cls, finding: Finding, groups: tuple[tuple[Id, ...], ...] = ()) -> Problem:
+        """`finding`, and the examples that it is about."""
+        return cls(**{field.name: getattr(finding, field.name) for field in fields(Finding)}, groups=groups)
 
     @property
     def ids(self) -> tuple[Id, ...]:
@@ -45,7 +36,7 @@ class Problem:
         Args:
             most: how many groups are written; `groups_left_out` counts the others.
         """
-        data = self.finding.to_json()
+        data = super().to_json()
         data["groups"] = [list(group) for group in self.groups[:most]]
         data["groups_left_out"] = max(0, len(self.groups) - most)
         return data
@@ -55,7 +46,7 @@ class Problem:
         more = ", ..." if len(self.groups) > 5 else ""
         lines = [f"{self.severity.value} {self.code}: {self.message}"]
         lines += [f"    examples: {examples}{more}"] if examples else []
-        lines += [f"    what to do: {self.finding.remedy}"] if self.finding.remedy else []
+        lines += [f"    what to do: {self.remedy}"] if self.remedy else []
         return "\n".join(lines)
 
 

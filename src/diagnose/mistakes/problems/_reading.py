@@ -151,7 +151,9 @@ def _read_numbers(array: NDArray[Any], kind: Kind) -> Read:
     if kind == "table":
         return Read(kind, _chunks(flat), stats, _columns(flat), None, None)
     thumbnails = _thumbnails(planes)
-    return Read(kind, _chunks(flat), stats, thumbnails.reshape(size, -1).astype(np.float32), thumbnails.shape[1:], None)
+    return Read(
+        kind, _chunks(flat), stats, unit(thumbnails.reshape(size, -1)).astype(np.float16), thumbnails.shape[1:], None
+    )
 
 
 def _planes(array: NDArray[Any], kind: Kind) -> NDArray[Any]:
@@ -206,11 +208,45 @@ def hash_bytes(data: bytes) -> int:
 
 def _thumbnails(planes: NDArray[Any]) -> NDArray[np.float32]:
     """Shape (N, h, w), h and w at most THUMBNAIL: means over areas and channels; not finite counts as 0."""
-    grey = planes.mean(axis=1, dtype=np.float32)
-    grey = np.nan_to_num(grey, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        grey = planes.mean(axis=1, dtype=np.float32)
+    grey = _in_the_middle(np.nan_to_num(grey, copy=False, nan=0.0, posinf=0.0, neginf=0.0))
     rows, columns = _areas(grey.shape[1]), _areas(grey.shape[2])
     pooled: NDArray[np.float32] = np.matmul(np.matmul(rows, grey), columns.T)
     return pooled
+
+
+def unit(rows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Rows brought to mean 0 and length 1; a constant row is all zeros."""
+    found = rows.astype(np.float32) - rows.mean(axis=1, keepdims=True, dtype=np.float32)
+    sizes = np.sqrt((found.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
+    units: NDArray[np.float32] = (found / np.where(sizes > 0, sizes, 1)).astype(np.float32)
+    return units
+
+
+def _in_the_middle(grey: NDArray[np.float32], plain: float = 0.1) -> NDArray[np.float32]:
+    """Images of a thing on a plain ground, moved by whole pixels so that the thing is in the middle.
+
+    A thin line that moves by a pixel has little in common with itself, and a thumbnail does not show why. A ground is
+    plain if its standard deviation along the edge is below `plain` of the image's.
+    """
+    height, width = grey.shape[1:]
+    if min(height, width) < 8:
+        return grey
+    edge = np.concatenate([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], axis=1)
+    ground = np.median(edge, axis=1)
+    weights = np.abs(grey - ground[:, None, None])
+    total = weights.sum(axis=(1, 2))
+    is_plain = (edge.std(axis=1) < plain * grey.std(axis=(1, 2))) & (total > 0)
+    if not is_plain.any():
+        return grey
+    safe = np.where(total > 0, total, 1)
+    down = np.rint((weights.sum(axis=2) @ np.arange(height)) / safe - (height - 1) / 2) * is_plain
+    right = np.rint((weights.sum(axis=1) @ np.arange(width)) / safe - (width - 1) / 2) * is_plain
+    rows = (np.arange(height) + down[:, None].astype(np.int64)) % height
+    columns = (np.arange(width) + right[:, None].astype(np.int64)) % width
+    moved: NDArray[np.float32] = grey[np.arange(len(grey))[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return moved
 
 
 def _areas(size: int, most: int = THUMBNAIL) -> NDArray[np.float32]:

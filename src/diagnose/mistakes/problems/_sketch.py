@@ -61,6 +61,16 @@ class Component:
             return np.asarray(self.stats["length"] == 0, dtype=np.bool_)
         return np.asarray((self.stats["low"] == self.stats["high"]) & (self.stats["non_finite"] == 0), dtype=np.bool_)
 
+    def is_main(self, components: tuple[Component, ...]) -> bool:
+        """Whether this is the input of which most is known: the first image, else text, else the widest."""
+        order = {"image": 0, "text": 1, "tokens": 1, "signal": 2, "table": 3}
+
+        def rank(component: Component) -> tuple[int, int]:
+            width = component.vectors.shape[1] if component.vectors is not None else 0
+            return order[component.kind], -width
+
+        return min(components, key=rank) is self
+
 
 @dataclass(frozen=True)
 class Sketch:

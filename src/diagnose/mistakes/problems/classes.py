@@ -26,7 +26,7 @@ def label_problems(sketch: Sketch) -> Iterator[Problem]:
     if len(single) and len(single) <= 0.5 * len(values) and len(values) <= 0.5 * len(labels):
         rows = np.flatnonzero(np.isin(labels, single))
         names = ", ".join(sketch.class_name(int(value)) for value in single[:5])
-        yield Problem(
+        yield Problem.of(
             Finding(
                 "single-example-class",
                 Severity.INFO,
@@ -49,7 +49,7 @@ def _outside(sketch: Sketch) -> Iterator[Problem]:
     if not len(rows):
         return
     values = sorted(set(labels[rows].tolist()))
-    yield Problem(
+    yield Problem.of(
         Finding(
             "label-outside-classes",
             Severity.ERROR,

@@ -125,7 +125,7 @@ def _evidence(sketch: Sketch, groups: list[Rows], odds: float) -> dict[str, Evid
 def _conflict(sketch: Sketch, groups: list[Rows], odds: float) -> Problem:
     first = groups[0]
     example = f"{sketch.ids[first[0]]} and {sketch.ids[first[1]]}"
-    return Problem(
+    return Problem.of(
         Finding(
             "conflicting-labels",
             Severity.WARNING,
@@ -150,7 +150,7 @@ def _irreducible(
     if lost < least * len(sketch):
         return
     share = wilson(lost, len(sketch))
-    yield Problem(
+    yield Problem.of(
         Finding(
             "conflicting-labels",
             Severity.INFO,
@@ -167,7 +167,7 @@ def _irreducible(
 def _copies(sketch: Sketch, groups: list[Rows], warn_share: float, odds: float) -> Problem:
     spare = sum(len(group) - 1 for group in groups)
     share = spare / len(sketch)
-    return Problem(
+    return Problem.of(
         Finding(
             "duplicate-examples",
             Severity.WARNING if share >= warn_share else Severity.INFO,

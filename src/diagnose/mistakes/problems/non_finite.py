@@ -28,7 +28,7 @@ def non_finite_inputs(sketch: Sketch) -> Iterator[Problem]:
 
 
 def _problem(sketch: Sketch, found: np.ndarray, message: str) -> Problem:
-    return Problem(
+    return Problem.of(
         Finding(
             "non-finite-inputs",
             Severity.WARNING,
