@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,21 +12,10 @@ from numpy.typing import NDArray
 from diagnose.errors import InspectionError
 from diagnose.mistakes._problem import Problem, by_severity
 from diagnose.mistakes._scores import Id, Scores
-from diagnose.mistakes.problems import blanks, duplicates, near_duplicates, non_finite, outliers
+from diagnose.mistakes.problems import between, blanks, duplicates, near_duplicates, non_finite, outliers
 from diagnose.mistakes.problems import classes as of_classes
 from diagnose.mistakes.problems._reading import Read, as_array, hash_bytes, inputs_of, length_of, read
 from diagnose.mistakes.problems._sketch import Component, Sketch
-
-Detector = Callable[[Sketch], Iterator[Problem]]
-
-DETECTORS: Final[tuple[Detector, ...]] = (
-    non_finite.non_finite_inputs,
-    outliers.outlying_examples,
-    blanks.blank_examples,
-    duplicates.duplicate_examples,
-    near_duplicates.near_duplicate_examples,
-    of_classes.label_problems,
-)
 
 
 class Inspector:
@@ -143,8 +132,36 @@ class Inspector:
             InspectionError: an id was given twice, or `scores` are of other examples.
         """
         sketch = self.sketch
-        found = [problem for detect in DETECTORS for problem in detect(sketch)]
-        return by_severity(found)
+        blank = [*non_finite.non_finite_inputs(sketch), *blanks.blank_examples(sketch)]
+        outside = list(outliers.outlying_examples(sketch, without=_rows_of(sketch, blank, ("blank-images",))))
+        # What is blank, of another scale, or has the same code for a missing value, is alike for that reason.
+        codes = ("blank-images", "differently-normalized-examples", "outlying-examples", "inverted-images")
+        faulty = _rows_of(sketch, [*blank, *outside], codes)
+        copies = [
+            *duplicates.duplicate_examples(sketch),
+            *near_duplicates.near_duplicate_examples(sketch, without=faulty),
+        ]
+        return by_severity([*of_classes.class_problems(sketch, scores), *blank, *outside, *copies])
+
+
+def compare(train: Inspector, test: Inspector) -> list[Problem]:
+    """What is wrong between a training set and a test set, the most severe first; [] if nothing was found.
+
+    Test examples that are in the training set (train-test-duplicates: a leak), a test set of another scale or with its
+    channels reversed, classes that training never shows. The ids are those of the test set.
+
+    Raises:
+        InspectionError: an id was given twice to one of them.
+    """
+    one, other = train.sketch, test.sketch
+    found = (between.shared_examples, between.other_scale, between.other_channels, between.other_classes)
+    return by_severity([problem for detect in found for problem in detect(one, other)])
+
+
+def _rows_of(sketch: Sketch, problems: Sequence[Problem], codes: tuple[str, ...]) -> NDArray[np.int64]:
+    """The rows of the examples that problems of these codes are about."""
+    names = {name for problem in problems if problem.code in codes for name in problem.ids}
+    return np.array([row for row, name in enumerate(sketch.ids) if name in names], dtype=np.int64)
 
 
 def _labels_of(labels: Any, size: int) -> tuple[Literal["class", "value", "other"], NDArray[Any]]:

@@ -90,3 +90,34 @@ def _blurred(images: NDArray[np.float32]) -> NDArray[np.float32]:
         before, at, after = (np.take(padded, np.arange(size) + shift, axis=axis) for shift in range(3))
         found = ((before + 2 * at + after) / 4).astype(np.float32)
     return found
+
+
+def likeness(component: Component, rows: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.float32]:
+    """How alike each of `rows` is to the one of `others` that is most like it; brightness and contrast do not count.
+
+    Args:
+        others: some 1,000 of them are looked at, evenly from all.
+
+    Returns:
+        Shape (N,), in [-1, 1].
+    """
+    assert component.vectors is not None
+    some = others[:: max(1, len(others) // 1000)]
+    vectors = component.vectors[some].astype(np.float32)
+    table = component.vectors[rows].astype(np.float32) @ vectors.T
+    table[rows[:, None] == some] = -1
+    found: NDArray[np.float32] = table.max(axis=1, initial=-1)
+    return found
+
+
+def show_the_same(
+    component: Component, rows: NDArray[np.int64], others: NDArray[np.int64], unlike: float = 0.01
+) -> bool:
+    """Whether images show what the others show, whatever their scale: the less alike half of them is no less like the
+    others than all but `unlike` = 1 % of these are among themselves. True for what are no images.
+    """
+    if component.thumbnail is None or len(others) < 50:
+        return True
+    some = others[:: max(1, len(others) // 500)]
+    usual = float(np.quantile(likeness(component, some, others), unlike))
+    return bool(np.median(likeness(component, rows, others)) >= usual)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from diagnose.findings import Finding, Severity
 from diagnose.mistakes._problem import Problem
+from diagnose.mistakes.problems._features import show_the_same
 from diagnose.mistakes.problems._sketch import Component, Sketch
 from diagnose.stats.spacings import far_from_rest
 
@@ -36,14 +37,12 @@ def _faint(component: Component, chance: float, faint: float = 0.1) -> Rows:
     gap = far_from_rest(np.log(contrast), "low", chance=chance) if len(usable) else None
     if gap is None:
         return usable[:0]
-    middle = abs(float(np.median(component.stats["mean"][usable])))
     rows = usable[gap.rows]
-    means = np.abs(component.stats["mean"][rows])
     is_faint = contrast[gap.rows] < faint * np.median(contrast)
-    # Multiplied by a small number, an example has a small mean too: that is another fault. Black is both.
-    scaled = means < middle * np.sqrt(faint) if middle > 0.3 * np.median(contrast) else np.ones(len(rows), dtype=bool)
-    found: Rows = rows[is_faint & ~scaled]
-    return found
+    rows = rows[is_faint]
+    # Multiplied by a small number, an example still shows what it shows: that is another fault.
+    others = np.setdiff1d(usable, rows)
+    return rows if len(rows) and not show_the_same(component, rows, others) else rows[:0]
 
 
 def _blank(sketch: Sketch, component: Component, rows: Rows) -> Problem:

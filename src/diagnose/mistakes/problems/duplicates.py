@@ -14,6 +14,7 @@ from diagnose.mistakes.problems._sketch import Hashes, Sketch, joined
 from diagnose.stats.intervals import wilson
 
 Rows = NDArray[np.int64]
+NOTHING: Final = np.zeros(0, dtype=np.int64)
 
 BY_CHANCE: Final = 0.1
 """Equal rows are called copies only if pairs that are equal but for one part are rarer than this, relative to pairs

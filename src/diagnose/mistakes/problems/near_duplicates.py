@@ -15,7 +15,7 @@ from diagnose.mistakes._problem import Problem
 from diagnose.mistakes.problems._features import nearest_examples
 from diagnose.mistakes.problems._reading import MINIMA
 from diagnose.mistakes.problems._sketch import Component, Sketch
-from diagnose.mistakes.problems.duplicates import Rows, in_conflict, label_text, named
+from diagnose.mistakes.problems.duplicates import NOTHING, Rows, in_conflict, label_text, named
 from diagnose.stats.near_pairs import near_pairs
 
 Masks = NDArray[np.bool_]
@@ -30,6 +30,7 @@ MOST_EXAMPLES: Final = 20_000
 def near_duplicate_examples(
     sketch: Sketch,
     *,
+    without: Rows = NOTHING,
     chance: float = 0.01,
     alike: float = 0.5,
     resemblance: float = 0.8,
@@ -45,12 +46,13 @@ def near_duplicate_examples(
     another one that much, they are made from templates, and nothing is said.
 
     Args:
+        without: rows with another fault that makes them alike.
         chance: of any pair at all among data without copies.
         alike: images differ by at most this share of their size; beyond, they are not alike to people either.
         warn_share, apart: as in `duplicate_examples`.
         most: how many examples are compared with one another; of more, a part that is drawn with a fixed seed.
     """
-    known = np.flatnonzero(~sketch.is_empty)
+    known = np.setdiff1d(np.flatnonzero(~sketch.is_empty), without)
     # Equal rows are told by their hashes; here one stands for all of them.
     _, first = np.unique(sketch.keys[known], return_index=True)
     rows = known[np.sort(first)]

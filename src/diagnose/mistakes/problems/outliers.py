@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from diagnose.findings import Evidence, Finding, Severity
 from diagnose.mistakes._problem import Problem
-from diagnose.mistakes.problems._reading import COLUMNS_KEPT
+from diagnose.mistakes.problems._features import show_the_same
+from diagnose.mistakes.problems._reading import COLUMNS_KEPT, unit
 from diagnose.mistakes.problems._sketch import Component, Sketch
+from diagnose.mistakes.problems.duplicates import NOTHING, Rows
 from diagnose.stats.spacings import SIDES, Side, far_from_rest
 
-Rows = NDArray[np.int64]
 Masks = NDArray[np.bool_]
 
 FACTOR: Final = 3.0
@@ -25,13 +26,16 @@ values in [0, 1], changes the scale by more."""
 _FEWEST: Final = 20
 
 
-def outlying_examples(sketch: Sketch, *, chance: float = 1e-3, far: float = 10.0) -> Iterator[Problem]:
+def outlying_examples(
+    sketch: Sketch, *, without: Rows = NOTHING, chance: float = 1e-3, far: float = 10.0
+) -> Iterator[Problem]:
     """Examples of another scale, inverted images, and examples with a value that a gap separates from all others.
 
     Each statistic of an example (its mean, the logarithm of its standard deviation; of tables each column) is looked at
     by `far_from_rest`, which allows for tails as heavy as a power law.
 
     Args:
+        without: rows with another fault that explains them.
         chance: of any outlier at all in an input without.
         far: a warning if a value is so many times as far from the median as all others: a slipped decimal point. Else a
             remark: rare things lie outside, too.
@@ -40,8 +44,9 @@ def outlying_examples(sketch: Sketch, *, chance: float = 1e-3, far: float = 10.0
         if component.vectors is None or len(sketch) < _FEWEST:
             continue
         explained = np.zeros(len(sketch), dtype=np.bool_)
+        explained[without] = True
         usable = (component.stats["non_finite"] == 0) & ~component.is_constant
-        for problem, rows in _scales(sketch, component, usable, chance):
+        for problem, rows in _scales(sketch, component, usable & ~explained, chance):
             explained[rows] = True
             yield problem
         for problem, rows in _inverted(sketch, component, usable & ~explained, chance):
@@ -117,16 +122,16 @@ def _negative(component: Component, rows: Rows, clear: float = 0.1, share: float
 
 
 def _is_normalization(component: Component, group: Rows, rest: Rows, factor: float) -> bool:
-    """Whether another scale is that of the whole example, not of what it shows.
-
-    What is multiplied has another mean as well, and what is faint has not. That tells only where means are not zero.
-    """
-    means, stds = component.stats["mean"], component.stats["std"]
-    typical = abs(float(np.median(means[rest])))
-    if factor > 1 or typical < 0.3 * float(np.median(stds[rest])):
-        return True
-    ratio = abs(float(np.median(means[group]))) / typical
-    return abs(math.log(max(ratio, 1e-30) / factor)) < max(math.log(FACTOR), 0.5 * abs(math.log(factor)))
+    """Whether another scale is that of the whole example, not of what it shows, nor of a single column."""
+    if component.kind != "table" or component.vectors is None or component.vectors.shape[1] >= COLUMNS_KEPT:
+        return show_the_same(component, group, rest)
+    sizes = np.abs(component.vectors.astype(np.float64))
+    usual = np.median(sizes[rest], axis=0)
+    kept = usual > 0
+    if not kept.any():
+        return False
+    ratios = np.log(np.maximum(np.median(sizes[group], axis=0)[kept], 1e-30) / usual[kept])
+    return bool(np.median(ratios) * np.sign(math.log(factor)) >= math.log(FACTOR))
 
 
 def _normalization(sketch: Sketch, component: Component, group: Rows, rest: Rows, factor: float) -> Problem:
@@ -159,11 +164,12 @@ def _inverted(sketch: Sketch, component: Component, usable: Masks, chance: float
         return
     ground = (component.stats["at_low"] - component.stats["at_high"])[rows].astype(np.float64)
     side: Side = "low" if np.median(ground) > 0 else "high"
-    gap = far_from_rest(ground, side, chance=chance / 2)
+    vectors = component.vectors[rows].astype(np.float32)
+    like_the_mean = (vectors @ unit(np.median(vectors, axis=0)[None])[0]).astype(np.float64)
+    gap = far_from_rest(ground, side, chance=chance / 2) or far_from_rest(like_the_mean, "low", chance=chance / 2)
     if gap is None:
         return
     others = np.setdiff1d(np.arange(len(rows)), gap.rows)[:2000]
-    vectors = component.vectors[rows].astype(np.float32)
     alike = vectors[gap.rows] @ vectors[others].T
     group = rows[gap.rows[(-alike).max(axis=1) > alike.max(axis=1)]]
     if not len(group):
