@@ -56,10 +56,19 @@ class Component:
 
     @cached_property
     def is_constant(self) -> NDArray[np.bool_]:
-        """Shape (N,): whether all values are one and the same, or there is none."""
+        """Shape (N,): whether all values are one and the same, or there is none; never for a row of a table, which may
+        well be that.
+        """
+        if self.kind == "table":
+            return np.zeros(len(self.chunks), dtype=np.bool_)
         if self.kind in ("tokens", "text"):
             return np.asarray(self.stats["length"] == 0, dtype=np.bool_)
         return np.asarray((self.stats["low"] == self.stats["high"]) & (self.stats["non_finite"] == 0), dtype=np.bool_)
+
+    @cached_property
+    def varies(self) -> NDArray[np.bool_]:
+        """Shape (N,): whether values are finite and not all alike, so that their scale can be told."""
+        return np.asarray((self.stats["std"] > 0) & (self.stats["non_finite"] == 0), dtype=np.bool_)
 
     def is_main(self, components: tuple[Component, ...]) -> bool:
         """Whether this is the input of which most is known: the first image, else text, else the widest."""

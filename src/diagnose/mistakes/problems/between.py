@@ -168,7 +168,7 @@ def _is_sign(negative: NDArray[np.floating], other: NDArray[np.floating], typica
 
 
 def _usable(component: Component) -> Rows:
-    return np.flatnonzero(~component.is_constant & (component.stats["non_finite"] == 0))
+    return np.flatnonzero(component.varies)
 
 
 def _overlap(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:

@@ -45,7 +45,7 @@ def outlying_examples(
             continue
         explained = np.zeros(len(sketch), dtype=np.bool_)
         explained[without] = True
-        usable = (component.stats["non_finite"] == 0) & ~component.is_constant
+        usable = component.varies
         for problem, rows in _scales(sketch, component, usable & ~explained, chance):
             explained[rows] = True
             yield problem
