@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         DiagnoseError,
         FactoryError,
         HistoryError,
+        MistakesError,
         RuleError,
         RunDirectoryError,
         WrongGradientError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from diagnose.findings import Finding, Location, Severity
     from diagnose.gradcheck import GradientReport, check_gradients
     from diagnose.history import History
+    from diagnose.mistakes import Mistakes, mine_mistakes
     from diagnose.rules import Diagnosis, rule
     from diagnose.watching import Watch, watch
 
@@ -44,6 +46,8 @@ __all__ = [
     "History",
     "HistoryError",
     "Location",
+    "Mistakes",
+    "MistakesError",
     "RuleError",
     "RunDirectoryError",
     "Severity",
@@ -51,6 +55,7 @@ __all__ = [
     "WrongGradientError",
     "check_gradients",
     "default_baseline",
+    "mine_mistakes",
     "rule",
     "watch",
 ]
@@ -70,6 +75,8 @@ _HOMES = {
     "History": "history",
     "HistoryError": "errors",
     "Location": "findings",
+    "Mistakes": "mistakes",
+    "MistakesError": "errors",
     "RuleError": "errors",
     "RunDirectoryError": "errors",
     "Severity": "findings",
@@ -77,6 +84,7 @@ _HOMES = {
     "WrongGradientError": "errors",
     "check_gradients": "gradcheck",
     "default_baseline": "baseline",
+    "mine_mistakes": "mistakes",
     "rule": "rules",
     "watch": "watching",
 }

@@ -39,6 +39,10 @@ class CheckError(DiagnoseError):
     """What was given to a check cannot be checked: it raises, returns nothing to check, or has no such parameter."""
 
 
+class MistakesError(DiagnoseError):
+    """Mistakes cannot be mined: data cannot be read, or outputs and targets do not fit or leave the task open."""
+
+
 class WrongGradientError(DiagnoseError, AssertionError):
     """A gradient is wrong, or could not be told right from wrong; the message is the report."""
 

@@ -274,6 +274,60 @@ A softmax or sigmoid that is only applied in evaluation mode, and a momentum of 
 ## Source
 Ioffe & Szegedy, "Batch Normalization", 2015; Srivastava et al., "Dropout", 2014.
 """,
+    "suspect-labels": """\
+Labels that a good model contradicts, where it is surest.
+
+## What it means
+`diagnose.mine_mistakes`, `diagnose mistakes` or a tracked training compared the probability of each given label with
+that of the best other class: the margin. A model's own mistakes are where it is unsure, but labels that are not true
+do not ask how sure the model is. On the half of the examples where it is surest it contradicts more than 1 % of the
+labels, by the whole interval, and not much fewer than elsewhere. In a tracked training, mean margins far below 0 are a
+hill of their own.
+
+Suspect is not wrong. Where people looked at labels that such a method had flagged, about half were right. As an info:
+the model errs on more than a fifth of all examples, so that many of the suspects are its own mistakes.
+
+The evidence is strongest from a tracked training (the mean over the epochs), then from out-of-fold probabilities
+(`probabilities=`), and weakest from a trained model that was trained on these labels: it learns them by heart, so that
+no finding does not mean that all labels are true.
+
+## What to do
+- Look at the examples, the lowest margin first (`mistakes.suspects`), and let a second person look.
+- Correct what is not true and keep what is merely hard; delete nothing by rule, least of all from test data.
+- If there are many, look for their common cause: one source, one annotator, one class, a shifted file.
+
+## Source
+Goodfellow, Bengio & Courville, *Deep Learning*, section 11.5; Pleiss et al., "Identifying mislabeled data using the
+area under the margin ranking", 2020; Northcutt et al., "Pervasive label errors in test sets", 2021.
+""",
+    "confused-classes": """\
+A class is often taken for one other class.
+
+## What it means
+More than a tenth of the class, by the 99 % interval, is taken for this one other class, and three times as much as if
+its mistakes were spread evenly. As a warning: more than half of it is, so that the class is not known at all.
+
+## What to do
+- Look at examples of both side by side. What a person cannot tell apart from what the model is given, it cannot either:
+  a higher resolution, another channel, or one class in place of two.
+- Otherwise more examples of this pair help most, of the rarer one first.
+- Where nearly all of a class is taken for another one, compare the order of the class names, and how labels are made.
+""",
+    "weak-slice": """\
+The error of a group of examples is above that of the rest.
+
+## What it means
+Examples were grouped by the columns of the metadata that `mine_mistakes` was given, and pairs of columns. The error of
+the group is higher than can be by chance, corrected for all groups that were tried (Holm's method, at 1 %).
+
+## What to do
+- Count the group's training examples: of what is rare, more is needed.
+- Look at its examples of highest loss: are they recorded, scaled, cut or labelled otherwise?
+- A group may be harder and nothing wrong with it. Its error is what its users will see, whatever the mean says.
+
+## Source
+Holm, "A simple sequentially rejective multiple test procedure", 1979; Chung et al., "Slice Finder", 2019.
+""",
     "hard-coded-dtype": """\
 A tensor of a fixed type does not follow when the model is cast to another one.
 

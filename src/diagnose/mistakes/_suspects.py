@@ -31,7 +31,8 @@ def margins(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) ->
     given = probabilities[rows, labels]
     others = np.array(probabilities, dtype=np.float64)
     others[rows, labels] = -np.inf
-    return (given - others.max(axis=1)).astype(np.float32)
+    found: NDArray[np.float32] = (given - others.max(axis=1)).astype(np.float32)
+    return found
 
 
 def tiers(margin: NDArray[np.floating]) -> list[Tier | None]:
