@@ -31,6 +31,10 @@ class FactoryError(DiagnoseError):
     """A FACTORY (`MODULE:NAME` or `FILE.py:NAME`) cannot be found, fails, or returns something else than it should."""
 
 
+class InspectionError(DiagnoseError):
+    """What was given to an Inspector does not fit together: numbers of ids, inputs and labels, or ids given twice."""
+
+
 class CheckError(DiagnoseError):
     """What was given to a check cannot be checked: it raises, returns nothing to check, or has no such parameter."""
 
