@@ -165,7 +165,7 @@ def _problems(
                 "conflicting-labels",
                 Severity.WARNING,
                 f"{sum(map(len, conflicting))} examples are nearly equal and have different labels, in "
-                f"{len(conflicting)} groups (such as {sketch.ids[first[0]]} and {sketch.ids[first[1]]}: "
+                f"{len(conflicting)} {'group' if len(conflicting) == 1 else 'groups'} (such as {sketch.ids[first[0]]} and {sketch.ids[first[1]]}: "
                 f"{label_text(sketch, first)})",
                 evidence={**evidence, "groups": len(conflicting), "nearly": True},
                 cause="Labels of the same thing come from several people or sources.",
@@ -181,7 +181,8 @@ def _problems(
             Finding(
                 "near-duplicate-examples",
                 Severity.WARNING if share >= warn_share else Severity.INFO,
-                f"{spare} of {len(sketch)} examples are nearly equal to others ({len(agreeing)} groups)",
+                f"{spare} of {len(sketch)} examples "
+                f"{'is nearly equal to another' if spare == 1 else 'are nearly equal to others'}",
                 evidence={**evidence, "groups": len(agreeing), "copies": spare, "share": share, "limit": warn_share},
                 cause="Frames of one film, a copy that was stored or cropped once more, augmentation before the split.",
                 remedy="Keep one of each, or keep each group on one side of every split.",
