@@ -271,10 +271,9 @@ def _finding(finding: Finding, cards: _Cards) -> str:
 def _groups(problem: Problem, cards: _Cards) -> str:
     """The first groups of a problem, each in a row of its own; single examples all in one."""
     if all(len(group) == 1 for group in problem.groups):
-        more = len(problem.ids) - 2 * OF_A_GROUP
-        return cards.of_ids(problem.ids[: 2 * OF_A_GROUP]) + (
-            f'<p class="soft">and {more:,} more</p>' if more > 0 else ""
-        )
+        left_out = len(problem.ids) - 2 * OF_A_GROUP
+        note = f'<p class="soft">and {left_out:,} more</p>' if left_out > 0 else ""
+        return cards.of_ids(problem.ids[: 2 * OF_A_GROUP]) + note
     groups = (f'<div class="group">{cards.of_ids(group[:OF_A_GROUP])}</div>' for group in problem.groups[:GROUPS])
     more = f'<p class="soft">and {len(problem.groups) - GROUPS} more groups</p>' if len(problem.groups) > GROUPS else ""
     return f'<div class="groups">{"".join(groups)}</div>{more}'

@@ -165,8 +165,8 @@ def _problems(
                 "conflicting-labels",
                 Severity.WARNING,
                 f"{sum(map(len, conflicting))} examples are nearly equal and have different labels, in "
-                f"{len(conflicting)} {'group' if len(conflicting) == 1 else 'groups'} (such as {sketch.ids[first[0]]} and {sketch.ids[first[1]]}: "
-                f"{label_text(sketch, first)})",
+                f"{len(conflicting)} {'group' if len(conflicting) == 1 else 'groups'} "
+                f"(such as {sketch.ids[first[0]]} and {sketch.ids[first[1]]}: {label_text(sketch, first)})",
                 evidence={**evidence, "groups": len(conflicting), "nearly": True},
                 cause="Labels of the same thing come from several people or sources.",
                 remedy="Look at each group: if they show the same, give them the right label, and keep one of them.",
