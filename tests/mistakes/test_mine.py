@@ -395,13 +395,27 @@ def test_wrong_input_is_named(classifier: nn.Module, data: Any, options: Any, me
         mine_mistakes(classifier, data, **options)
 
 
-def test_the_inspector_is_fed_all_examples(classifier: nn.Module, classes: Tensor) -> None:
-    seen: list[Any] = []
+def test_problems_of_the_data_are_found_in_the_same_pass(classifier: nn.Module, classes: Tensor) -> None:
+    inputs, targets = INPUTS.clone(), classes.clone()
+    inputs[100], targets[100] = inputs[20], targets[20]
+    loader = DataLoader(TensorDataset(inputs, targets), 32, shuffle=True)
+    mistakes = mine_mistakes(classifier, loader)
+    copies = [problem for problem in mistakes.problems if problem.code == "duplicate-examples"]
+    assert [set(group) for problem in copies for group in problem.groups] == [{20, 100}]
+    assert copies[0] in mistakes.findings and "duplicate-examples" in str(mistakes)
+    assert mine_mistakes(classifier, loader, inspect=False).problems == ()
 
-    class Counter:
-        def add(self, ids: Any, inputs: Any, labels: Any) -> None:
-            assert len(ids) == len(inputs) == len(labels)
-            seen.extend(ids)
 
-    mine_mistakes(classifier, DataLoader(TensorDataset(INPUTS, classes), 32, shuffle=True), inspector=Counter())
-    assert seen == list(range(300))
+class Weighted(nn.Module):
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        return self.body(x * weights.mean())
+
+
+def test_inputs_that_cannot_be_inspected_are_mined_all_the_same(classifier: nn.Module, classes: Tensor) -> None:
+    batches = [(part, torch.ones(7), target) for part, target in zip(INPUTS.split(32), classes.split(32), strict=True)]
+    mistakes = mine_mistakes(Weighted(classifier), batches)
+    assert len(mistakes) == 300 and "were not looked at for problems" in mistakes.notes[-1]

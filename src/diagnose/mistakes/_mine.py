@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diagnose.errors import MistakesError
+from diagnose.mistakes._inspector import Inspector
 from diagnose.mistakes._losses import LossFn
 from diagnose.mistakes._mistakes import Mistakes
 from diagnose.mistakes._reading import Reader, reader_of
-from diagnose.mistakes._scan import Inspector, Options, scan
+from diagnose.mistakes._scan import Options, scan
 from diagnose.mistakes._scores import Floats, Id, Scores, Task
 from diagnose.mistakes._slices import slices
 from diagnose.mistakes._suspects import margins
@@ -41,7 +42,7 @@ def mine_mistakes(
     ignore_index: int | None = None,
     batch_size: int = 256,
     keep_probabilities: bool | None = None,
-    inspector: Inspector | None = None,
+    inspect: bool = True,
     seed: int = 0,
     progress: bool | None = None,
 ) -> Mistakes:
@@ -78,7 +79,8 @@ def mine_mistakes(
         ignore_index: targets that do not count; by default that of the loss function, or -100.
         batch_size: where the data come without batches.
         keep_probabilities: for `to_cleanlab`; by default up to 100 MB of them.
-        inspector: is fed each batch (ids, inputs, targets), and finds problems of the data.
+        inspect: also look for problems of the data themselves (duplicates, outliers, blank images, rare classes, ...),
+            in the same pass. See `Inspector`.
         seed: of what is random in the data set (augmentation) and in the model.
         progress: a bar on stderr; by default on a terminal, after two seconds.
 
@@ -93,8 +95,8 @@ def mine_mistakes(
     if model is None and probabilities is None:
         raise MistakesError("There is neither a model nor probabilities: give one of them.")
     folds = None if probabilities is None else _checked(probabilities)
-    if model is None:
-        data = _labels_alone(data)
+    if model is None and (alone := _labels_alone(data)) is not None:
+        data, inspect = alone, False
     reader = reader_of(data, batch_size=batch_size, seed=seed)
     names = tuple(map(str, classes)) if classes is not None else _classes_of(data)
     layer = embeddings if isinstance(embeddings, str) else None
@@ -113,7 +115,7 @@ def mine_mistakes(
         seed=seed,
         progress=progress,
     )
-    scanned = scan(model, reader, options, inspector, folds)
+    scanned = scan(model, reader, options, Inspector(classes=names) if inspect else None, folds)
     scores, positions = scanned.scores, np.asarray(scanned.positions)
     if model is None:
         scores = replace(scores, source="out-of-fold")
@@ -125,6 +127,7 @@ def mine_mistakes(
     return Mistakes(
         scores=scores,
         k=k,
+        problems=tuple(scanned.inspector.problems(scores)) if scanned.inspector is not None else (),
         worst_places=scanned.worst,
         slices=slices(scores, _columns(metadata, positions, again)) if metadata is not None else (),
         examples=again,
@@ -196,12 +199,12 @@ def _by_position(values: Floats, positions: NDArray[np.int64], name: str) -> Flo
 
 
 def _labels_alone(data: Any) -> Any:
-    """Labels without inputs, as data: there is no model that needs inputs."""
+    """Labels without inputs, as data (there is no model that needs inputs); None if it is something else."""
     if isinstance(data, list | tuple) and data and isinstance(data[0], int):
         data = np.asarray(data)
     if hasattr(data, "shape") and len(data.shape) == 1:
         return (data, data)
-    return data
+    return None
 
 
 def _classes_of(data: Any) -> tuple[str, ...]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from diagnose.collect.nested import tensors_in
-from diagnose.errors import DiagnoseError, MistakesError
+from diagnose.errors import DiagnoseError, InspectionError, MistakesError
 from diagnose.gradcheck._progress import Progress
 from diagnose.isolation import State
+from diagnose.mistakes._inspector import Inspector
 from diagnose.mistakes._losses import LossFn, hint_of, per_example
 from diagnose.mistakes._places import Place
 from diagnose.mistakes._plan import Plan, output_tensor, plan_of
@@ -29,13 +30,6 @@ _PEEK_NUMBERS: Final = 100_000
 """Outputs are looked at until there are so many rows or numbers, before it is decided what they are."""
 MOST_KEPT: Final = 25_000_000
 """Probabilities that are kept: 100 MB."""
-
-
-class Inspector(Protocol):
-    """Is fed the data while they are read, and says what is wrong with them."""
-
-    def add(self, ids: Sequence[Id], inputs: Any, labels: Any) -> None:
-        """Takes a batch in, and keeps no more of it than a few numbers for each example."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +60,15 @@ class Scanned:
         positions: of each row, in the data.
         worst: the worst places.
         plan: how outputs were read.
-        notes: what could not be kept.
+        inspector: has seen all batches; None if there was none, or it could not read them.
+        notes: what could not be done.
     """
 
     scores: Scores
     positions: list[int]
     worst: tuple[Place, ...]
     plan: Plan
+    inspector: Inspector | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -153,8 +149,7 @@ class _Scan:
         call = self._unpacking.call(batch.content)
         size = len(call.targets) if call.targets.dim() else 1
         ids = self._named(batch, size)
-        if self._inspector is not None:
-            self._inspector.add(ids, call.inputs, call.targets)
+        self._inspect(ids, call)
         call = moved(call, device)
         output = self._called(call, ids) if self._model is not None else self._given(size)
         outputs = output_tensor(output) if self._options.predict is None else self._options.predict(output)
@@ -166,6 +161,16 @@ class _Scan:
         numbers = sum(item.outputs.numel() for item in self._pending)
         if self._plan is not None or self._seen >= _PEEK_ROWS or numbers >= _PEEK_NUMBERS:
             self._decide()
+
+    def _inspect(self, ids: list[Id], call: Call) -> None:
+        """Shows a batch to the inspector. What it cannot read is no reason not to look for mistakes."""
+        if self._inspector is None:
+            return
+        try:
+            self._inspector.add(ids, call.inputs, call.targets)
+        except InspectionError as error:
+            self._inspector = None
+            self._notes.append(f"The data were not looked at for problems: {error}")
 
     def _named(self, batch: Batch, size: int) -> list[Id]:
         positions = batch.positions
@@ -305,7 +310,7 @@ class _Scan:
             **columns,
         )
         worst = () if self._worst is None else self._worst.places()
-        return Scanned(scores, self._positions, worst, self._plan, self._notes)
+        return Scanned(scores, self._positions, worst, self._plan, self._inspector, self._notes)
 
 
 def _vectors(output: Tensor) -> Tensor:

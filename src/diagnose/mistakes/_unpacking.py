@@ -31,10 +31,10 @@ class Call:
 
     @property
     def inputs(self) -> Any:
-        """The inputs as they were in the batch: one tensor, a tuple, or a mapping."""
-        if self.kwargs:
-            return dict(self.kwargs)
-        return self.args[0] if len(self.args) == 1 else self.args
+        """What the model is given beside targets: one tensor, a tuple, or a mapping."""
+        if self.args:
+            return self.args[0] if len(self.args) == 1 else self.args
+        return {name: value for name, value in self.kwargs.items() if name not in TARGETS}
 
 
 class Unpacking:
