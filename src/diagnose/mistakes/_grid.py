@@ -19,6 +19,11 @@ from diagnose.storage import replace_file
 if TYPE_CHECKING:
     from diagnose.mistakes._mistakes import Mistakes
 
+
+class NothingToDrawError(MistakesError):
+    """A ranking has no examples, or none of them is a picture."""
+
+
 TILE: Final = 96
 MOST: Final = 144
 _PAPER: Final = 255
@@ -34,7 +39,8 @@ def grid(
     Captions need Pillow; without it there are none.
 
     Raises:
-        MistakesError: the ranking is unknown or empty, or no example of it can be read again and shown as a picture.
+        NothingToDrawError: the ranking is empty, or no example of it can be read again and shown as a picture.
+        MistakesError: there is no such ranking, or sizes below 1.
     """
     if ranking not in RANKINGS:
         raise MistakesError(f"there is no ranking {ranking!r}: it is one of {', '.join(RANKINGS)}")
@@ -44,7 +50,9 @@ def grid(
     pictures = [(entry, picture) for entry in chosen if (picture := picture_of(mistakes, entry.id)) is not None]
     if not pictures:
         why = "has no examples" if not chosen else "has no example that can be read again and is a picture"
-        raise MistakesError(f"the ranking {ranking!r} {why}: there is nothing to draw. `table()` lists what there is.")
+        raise NothingToDrawError(
+            f"the ranking {ranking!r} {why}: there is nothing to draw. `table()` lists what there is."
+        )
     scale = scale_of([picture for _, picture in pictures])
     tiles = []
     for entry, picture in pictures:

@@ -198,6 +198,9 @@ class _Cards:
         return self._known[name]
 
     def _thumbnail(self, name: Id, part: Shown) -> str:
+        if not self._left:
+            self._without += 1
+            return ""
         if name not in self._made:
             assert part.values is not None
             pixels, note = as_pixels(part.values, self._scale)
@@ -205,7 +208,7 @@ class _Cards:
             said = f"<p><small>{_escaped(note)}</small></p>" if note else ""
             self._made[name] = f'<img alt="example {_cut(str(name), 60)}" src="data:image/png;base64,{data}">{said}'
         image = self._made[name]
-        if not self._left or len(image) > self._bytes_left:
+        if len(image) > self._bytes_left:
             self._without += 1
             return ""
         self._left -= 1

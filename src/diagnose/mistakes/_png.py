@@ -31,7 +31,7 @@ def encoded(pixels: Pixels) -> bytes:
         [
             b"\x89PNG\r\n\x1a\n",
             _chunk(b"IHDR", header),
-            _chunk(b"IDAT", zlib.compress(data, 9)),
+            _chunk(b"IDAT", zlib.compress(data)),
             _chunk(b"IEND", b""),
         ]
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diagnose.errors import MistakesError
-from diagnose.mistakes._grid import grid
+from diagnose.mistakes._grid import NothingToDrawError, grid
 from diagnose.storage import EVENT_FILE_SUFFIX
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def write_tensorboard(mistakes: Mistakes, target: str | Path | SummaryWriter, *,
         for ranking in mistakes.rankings:
             try:
                 pixels = grid(mistakes, ranking)
-            except MistakesError:
-                continue  # empty, or nothing that is a picture
+            except NothingToDrawError:
+                continue
             writer.add_image(f"mistakes/{ranking}", pixels, step, dataformats="HWC")
         # As code, in which nothing is taken for Markdown or HTML.
         indented = "\n".join(f"    {line}" for line in str(mistakes).splitlines())
