@@ -499,7 +499,8 @@ examples out: their labels can only be learned by heart.
 Texts hold no word, or sequences nothing but padding.
 
 ## What it means
-After cleaning and tokenizing, nothing is left of these examples. A mean over no positions is NaN; a softmax over
+After cleaning and tokenizing, nothing is left of these examples. Nothing is said of sequences if as many are nearly
+empty, as among counts and codes of categories. A mean over no positions is NaN; a softmax over
 positions that are all masked is, too.
 
 ## What to do

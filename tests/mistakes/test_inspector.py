@@ -227,6 +227,43 @@ def test_empty_texts_and_sequences_of_padding_are_found() -> None:
     assert found(inspected(tokens))["empty-texts"].ids == (7,)
 
 
+def test_padding_of_batches_makes_no_difference_and_masks_are_no_tokens() -> None:
+    numbers = np.random.default_rng(0)
+    texts = [numbers.integers(1, 3000, numbers.integers(5, 30)) for _ in range(320)]
+    texts[300] = texts[3]
+    inspector = Inspector()
+    for start in range(0, 320, 32):
+        part = texts[start : start + 32]
+        width = max(map(len, part)) + start % 5
+        ids = torch.tensor(np.stack([np.pad(text, (0, width - len(text))) for text in part]))
+        inspector.add(range(start, start + 32), {"ids": ids, "mask": (ids > 0).long()})
+    problems = found(inspector)
+    assert set(problems) == {"duplicate-examples"} and problems["duplicate-examples"].groups == ((3, 300),)
+    assert list(inspector.unread) == ["mask"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_counts_codes_windows_and_drawings_are_clean(seed: int) -> None:
+    numbers = np.random.default_rng(seed)
+    walk = numbers.normal(size=1500).cumsum().astype(np.float32)
+    drawings = np.zeros((400, 1, 20, 20), dtype=np.float32)
+    for drawing in drawings:
+        (top, left), (height, width) = numbers.integers(2, 12, 2), numbers.integers(3, 7, 2)
+        drawing[0, top : top + height, left : left + width] = 1
+    clean = {
+        "counts": numbers.poisson(0.15, (600, 30)),
+        "few counts": numbers.poisson(0.02, (600, 200)),
+        "codes": numbers.integers(0, 3, (600, 5)),
+        "windows": np.stack([walk[start : start + 64] for start in range(1400)]),
+        "drawings": drawings,
+        "waves": np.sin(np.linspace(0, 20, 200) + numbers.uniform(0, 6, (300, 1)))[:, None].astype(np.float32),
+        "one number": numbers.normal(size=600).astype(np.float32),
+        "huge": numbers.normal(size=(300, 5)) * 1e37,
+    }
+    for name, data in clean.items():
+        assert alarms(inspected(data).problems()) == [], name
+
+
 # -- classes ---------------------------------------------------------------------------------------------
 
 

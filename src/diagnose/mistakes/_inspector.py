@@ -83,7 +83,7 @@ class Inspector:
         result = read(batch)
         before = self._parts.setdefault(name, [])
         if isinstance(result, Read) and before and not _fit(before[0], result):
-            result = f"batches differ: {before[0].kind}, then {result.kind}"
+            result = f"batches differ in kind or width ({before[0].kind}, then {result.kind})"
         elif isinstance(result, Read) and len(self._ids) != size + sum(len(part.chunks) for part in before):
             result = "missing in some batches"
         if isinstance(result, str):

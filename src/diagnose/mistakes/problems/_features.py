@@ -117,7 +117,7 @@ def tangent_distances(images: NDArray[np.float32], candidates: Nearest, of: NDAr
     for start in range(0, len(of), _BLOCK):
         part = slice(start, start + _BLOCK)
         block = images[of[part]]
-        along = np.gradient(block, axis=1), np.gradient(block, axis=2)
+        along = [np.gradient(block, axis=axis) for axis in (1, 2) if block.shape[axis] > 1]
         tangents = np.stack([flat[of[part]], *(unit(g.reshape(len(block), -1)) for g in along)], axis=2)
         basis = np.linalg.qr(tangents + np.float32(1e-12))[0].astype(np.float32)
         explained = np.matmul(flat[candidates.rows[part]], basis)

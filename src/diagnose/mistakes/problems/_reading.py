@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from diagnose.mistakes.problems._sketch import CHUNKS, Hashes, Kind
 
 THUMBNAIL: Final = 16
-"""Thumbnails have at most this many rows and columns: a copy that was moved by a pixel stays near."""
+"""Thumbnails of pictures have at most this many rows and columns: a copy that was moved by a pixel stays near."""
 
 COLUMNS_KEPT: Final = 64
 """Of a table with more columns, so many sums of columns with random signs are kept (Achlioptas, "Database-friendly
@@ -76,8 +76,10 @@ def read(batch: Any) -> Read | str:
         return array
     kind = kind_of(array)
     if kind == "tokens":
-        rows = [_without_padding(row) for row in array]
-        return _read_words([row.tolist() for row in rows], None)
+        words = _read_words([_without_padding(row) for row in array], None)
+        told = [len(row) - int(np.unique(row, return_counts=True)[1].max()) for row in array]
+        words.stats["others"] = np.array(told, dtype=np.float32)
+        return words
     return _read_numbers(array, kind)
 
 
@@ -103,8 +105,9 @@ def as_array(batch: Any) -> NDArray[Any] | str:
     if array.dtype.kind in "bui":
         return array.astype(np.int64)
     if array.dtype.kind == "f":
-        # Adding zero makes -0.0 and 0.0 one number, with one hash.
-        floats: NDArray[np.float32] = array.astype(np.float32) + np.float32(0)
+        # What float32 cannot hold is infinite for a model, too. Adding zero makes -0.0 and 0.0 one number, of one hash.
+        with np.errstate(over="ignore"):
+            floats: NDArray[np.float32] = array.astype(np.float32) + np.float32(0)
         return floats
     return f"an array of type {array.dtype}"
 
@@ -112,7 +115,8 @@ def as_array(batch: Any) -> NDArray[Any] | str:
 def kind_of(array: NDArray[Any]) -> Kind:
     """What the batch is taken for, by its type and shape."""
     if array.dtype == np.int64 and array.ndim == 2 and array.shape[1] > 1:
-        return "tokens"
+        # Masks of what is padding, and numbers of segments, are no tokens.
+        return "table" if array.size and array.min() >= 0 and array.max() <= 1 else "tokens"
     if array.ndim <= 2:
         return "table"
     height, width = _height_and_width(array.shape)
@@ -207,11 +211,14 @@ def hash_bytes(data: bytes) -> int:
 
 
 def _thumbnails(planes: NDArray[Any]) -> NDArray[np.float32]:
-    """Shape (N, h, w), h and w at most THUMBNAIL: means over areas and channels; not finite counts as 0."""
+    """Shape (N, h, w), h * w at most THUMBNAIL squared: means over areas and channels; not finite counts as 0."""
     with np.errstate(invalid="ignore", over="ignore"):
         grey = planes.mean(axis=1, dtype=np.float32)
     grey = _in_the_middle(np.nan_to_num(grey, copy=False, nan=0.0, posinf=0.0, neginf=0.0))
-    rows, columns = _areas(grey.shape[1]), _areas(grey.shape[2])
+    height = min(grey.shape[1], THUMBNAIL)
+    width = min(grey.shape[2], THUMBNAIL**2 // height)
+    # What is long and narrow, a signal, keeps more of its length.
+    rows, columns = _areas(grey.shape[1], THUMBNAIL**2 // width), _areas(grey.shape[2], width)
     pooled: NDArray[np.float32] = np.matmul(np.matmul(rows, grey), columns.T)
     return pooled
 
@@ -249,7 +256,7 @@ def _in_the_middle(grey: NDArray[np.float32], plain: float = 0.1) -> NDArray[np.
     return moved
 
 
-def _areas(size: int, most: int = THUMBNAIL) -> NDArray[np.float32]:
+def _areas(size: int, most: int) -> NDArray[np.float32]:
     """Shape (min(size, most), size): which share of each place of a line belongs to each of its parts."""
     parts = min(size, most)
     edges = np.linspace(0, size, parts + 1)
@@ -276,12 +283,17 @@ def _columns(flat: NDArray[Any]) -> NDArray[np.float32]:
 # -- words -----------------------------------------------------------------------------------------------
 
 
-def _without_padding(row: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A row of tokens without the repetitions of one token at its ends; nothing if it is but one token, repeated."""
+def _without_padding(row: NDArray[np.int64]) -> list[int | str]:
+    """A row of tokens without the repetitions of one token at its end, or else at its beginning, where a mark takes
+    their place; nothing if it is but one token, repeated. So a text is the same however far its batch was padded.
+    """
     changes = np.flatnonzero(row[1:] != row[:-1])
     if not len(changes):
-        return row[:0]
-    return row[changes[0] : changes[-1] + 2]
+        return []
+    first, last = int(changes[0]), int(changes[-1]) + 2
+    if last < len(row) or not first:
+        return list(row[:last].tolist())
+    return ["padded", *row[first:].tolist()]
 
 
 def _read_words(rows: Sequence[Sequence[Any]], texts: Sequence[str] | None) -> Read:

@@ -34,7 +34,8 @@ class Component:
         chunks: shape (N, CHUNKS), hashes of the parts of each example.
         stats: shape (N,) each, by name: "non_finite" (how many values), "mean", "std", "low", "high" of the finite
             values, "at_low", "at_high" (which share of the values is the lowest, the highest), "mean_0" ... by channel
-            for images; "length" for tokens and texts.
+            for images; "length" for tokens and texts, for tokens "others", how many are not the most frequent one of
+            the example.
         vectors: shape (N, V); thumbnails, or the row itself. None for tokens and texts.
         thumbnail: height and width of the thumbnails; None for tables.
         shingles: shape (N, M), minima of hashes over the shingles of a text; None for the others.
