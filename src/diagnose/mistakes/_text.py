@@ -178,13 +178,10 @@ def _shown(mistakes: Mistakes, entry: Entry) -> str:
     """The file of an example and what `describe` says of it."""
     parts = (mistakes.file(entry.id) or "", mistakes.text(entry.id))
     text = visible("  ".join(part for part in parts if part))
-    return (
-        text
-        if len(text) <= _WIDEST
-        else f"...{text[-_WIDEST + 3 :]}"
-        if not mistakes.describe
-        else f"{text[: _WIDEST - 3]}..."
-    )
+    if len(text) <= _WIDEST:
+        return text
+    # Of a path the end tells most, of a text the beginning.
+    return f"{text[: _WIDEST - 3]}..." if parts[1] else f"...{text[-_WIDEST + 3 :]}"
 
 
 def _confusions(mistakes: Mistakes) -> str:
