@@ -176,12 +176,11 @@ def _ranking(mistakes: Mistakes, title: str, ranking: Sequence[Entry], before: s
 
 def _shown(mistakes: Mistakes, entry: Entry) -> str:
     """The file of an example and what `describe` says of it."""
-    parts = (mistakes.file(entry.id) or "", mistakes.text(entry.id))
-    text = visible("  ".join(part for part in parts if part))
-    if len(text) <= _WIDEST:
-        return text
+    file, text = visible(mistakes.file(entry.id) or ""), visible(mistakes.text(entry.id))
     # Of a path the end tells most, of a text the beginning.
-    return f"{text[: _WIDEST - 3]}..." if parts[1] else f"...{text[-_WIDEST + 3 :]}"
+    file = file if len(file) <= _WIDEST else f"...{file[3 - _WIDEST :]}"
+    text = text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
+    return f"{file}  {text}" if file and text else file or text
 
 
 def _confusions(mistakes: Mistakes) -> str:
