@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from diagnose.findings import Finding
 from diagnose.mistakes._confusions import Confusion, confusions
@@ -18,10 +18,7 @@ from diagnose.mistakes._slices import Slice
 from diagnose.stats.intervals import Interval, wilson
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch.utils.tensorboard import SummaryWriter
-
-VERSION = 1
 
 
 class Examples(Protocol):
@@ -45,7 +42,7 @@ class Mistakes:
         worst_places: tokens, labels, regions or outputs, the worst first; () where examples have one place.
         slices: groups of examples with an unusual error, by columns of the metadata.
         examples: reads examples again; None if there is nothing to read.
-        describe: makes a text of an example (what the data set returns for it); None: there is none.
+        describe: makes a text of an example (what the data set returns for it); None: the text in it, if there is one.
         model: name of the model's class; "" if there is none.
         notes: what to know about how this was made: how examples were read, what could not be done.
     """
@@ -152,11 +149,16 @@ class Mistakes:
         return None if self.examples is None else self.examples.file(self.row(name))
 
     def text(self, name: Id) -> str:
-        """What `describe` says of an example; "" if there is no `describe`."""
-        if self.describe is None:
+        """What `describe` says of an example; without `describe` the text that it has, "" if it has none."""
+        example = self.example(name) if self.describe is not None or self._has_text else None
+        if example is None:
             return ""
-        example = self.example(name)
-        return "" if example is None else str(self.describe(example))
+        return _text_in(example) if self.describe is None else str(self.describe(example))
+
+    @cached_property
+    def _has_text(self) -> bool:
+        """Whether the first example has a text: the others are read for the sake of it only then."""
+        return bool(len(self) and self.examples is not None and _text_in(self.examples.example(0)))
 
     def class_name(self, value: float) -> str:
         """A class by its name, if it is known; a number as people write it."""
@@ -243,7 +245,13 @@ class Mistakes:
 
         return to_cleanlab(self)
 
-    @property
-    def probabilities(self) -> np.ndarray | None:
-        """Shape (N, K); None if they were not kept."""
-        return self.scores.probabilities
+
+def _text_in(example: Any) -> str:
+    """The first text among the inputs of an example."""
+    if isinstance(example, Mapping):
+        items = list(example.values())
+    elif isinstance(example, list | tuple) and len(example) > 1:
+        items = list(example[:-1])  # the last one is the target
+    else:
+        items = [example]
+    return next((item for item in items if isinstance(item, str)), "")

@@ -140,7 +140,7 @@ def _classes(per_class: Tensor, given: Tensor, counted: Tensor, plan: Plan) -> P
         predicted=classes[..., 0],
         confidence=top[..., 0],
         margin=mine - best_other,
-        loss=loss,
+        loss=loss + 0.0,  # the logarithm of 1 is -0.0 by now
         probabilities=probabilities[:, 0] if plan.task == "classification" else None,
     )
 

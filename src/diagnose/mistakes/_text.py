@@ -176,15 +176,11 @@ def _ranking(mistakes: Mistakes, title: str, ranking: Sequence[Entry], before: s
 
 def _shown(mistakes: Mistakes, entry: Entry) -> str:
     """The file of an example and what `describe` says of it."""
-    parts = (mistakes.file(entry.id) or "", mistakes.text(entry.id))
-    text = visible("  ".join(part for part in parts if part))
-    return (
-        text
-        if len(text) <= _WIDEST
-        else f"...{text[-_WIDEST + 3 :]}"
-        if not mistakes.describe
-        else f"{text[: _WIDEST - 3]}..."
-    )
+    file, text = visible(mistakes.file(entry.id) or ""), visible(mistakes.text(entry.id))
+    # Of a path the end tells most, of a text the beginning.
+    file = file if len(file) <= _WIDEST else f"...{file[3 - _WIDEST :]}"
+    text = text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
+    return f"{file}  {text}" if file and text else file or text
 
 
 def _confusions(mistakes: Mistakes) -> str:
