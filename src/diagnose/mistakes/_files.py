@@ -1,7 +1,8 @@
-"""Mistakes on the disk: mistakes.json, scores.csv and scores.parquet, each written whole or not at all."""
+"""Mistakes on the disk: mistakes.json and .html, scores.csv and .parquet, worst.png; each whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.util
 import io
@@ -13,6 +14,8 @@ import numpy as np
 
 from diagnose.errors import MistakesError
 from diagnose.findings import json_safe
+from diagnose.mistakes._grid import NothingToDrawError, write_grid
+from diagnose.mistakes._page import write_page
 from diagnose.mistakes._tables import columns
 from diagnose.mistakes._text import WORTH, counts
 from diagnose.storage import replace_file
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 REPORT, CSV, PARQUET = "mistakes.json", "scores.csv", "scores.parquet"
+PAGE, GRID = "mistakes.html", "worst.png"
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
 
@@ -74,6 +78,10 @@ def save(mistakes: Mistakes, directory: Path) -> Path:
         replace_file(directory / CSV, lambda file: file.write(_as_csv(data).encode()))
         if importlib.util.find_spec("pyarrow") is not None:
             replace_file(directory / PARQUET, lambda file: _write_parquet(data, file))
+        write_page(mistakes, directory / PAGE)
+        # Of what is no picture, or of no mistakes at all, there is nothing to draw.
+        with contextlib.suppress(NothingToDrawError):
+            write_grid(mistakes, directory / GRID)
         # Last: who finds it, finds the others.
         replace_file(directory / REPORT, lambda file: file.write(f"{text}\n".encode()))
     except OSError as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from diagnose.findings import Finding
 from diagnose.mistakes._confusions import Confusion, confusions
@@ -16,6 +16,9 @@ from diagnose.mistakes._rankings import RANKINGS, Entry, Ranking, entries, ranke
 from diagnose.mistakes._scores import Id, Scores
 from diagnose.mistakes._slices import Slice
 from diagnose.stats.intervals import Interval, wilson
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class Examples(Protocol):
@@ -192,7 +195,8 @@ class Mistakes:
         return as_json(self)
 
     def save(self, directory: str | Path) -> Path:
-        """Writes mistakes.json, scores.csv and, if pyarrow is installed, scores.parquet; returns the directory.
+        """Writes mistakes.json, mistakes.html, scores.csv, scores.parquet if pyarrow is installed, and worst.png if
+        examples are pictures; returns the directory.
 
         Raises:
             MistakesError: it cannot be written.
@@ -200,6 +204,36 @@ class Mistakes:
         from diagnose.mistakes._files import save
 
         return save(self, Path(directory))
+
+    def page(self, path: str | Path) -> Path:
+        """Writes an HTML page that needs nothing else: verdict, problems, worst mistakes, suspects, confusions, slices.
+
+        Raises:
+            MistakesError: it cannot be written.
+        """
+        from diagnose.mistakes._page import write_page
+
+        return write_page(self, Path(path))
+
+    def grid(self, path: str | Path, ranking: Ranking = "confident", *, most: int = 64) -> Path:
+        """Writes a PNG of the first examples of a ranking, each with what is given and predicted, and its ID.
+
+        Raises:
+            MistakesError: the examples are no pictures, or it cannot be written.
+        """
+        from diagnose.mistakes._grid import write_grid
+
+        return write_grid(self, Path(path), ranking, most=most)
+
+    def to_tensorboard(self, target: str | Path | SummaryWriter, *, step: int = 0) -> None:
+        """Adds grids of pictures and the page of text to a directory, or to a SummaryWriter, which stays open.
+
+        Raises:
+            MistakesError: it cannot be written.
+        """
+        from diagnose.mistakes._tensorboard import write_tensorboard
+
+        write_tensorboard(self, target, step=step)
 
     def to_cleanlab(self) -> dict[str, Any]:
         """What cleanlab works with: "labels", "pred_probs" and "issues", as `cleanlab.classification` has them.

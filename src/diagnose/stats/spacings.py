@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Side = Literal["low", "high"]
 SIDES: Final[tuple[Side, ...]] = ("low", "high")
+FEWEST_VALUES: Final = 8
+"""Different values that a tail has at least: fewer are categories or small counts."""
 
 
 class Gap(NamedTuple):
@@ -69,7 +71,7 @@ def far_from_rest(
         if tail[count - 1] < ratio * tail[count]:
             continue
         rest = spacings[count : count + reference]
-        if len(np.unique(tail[count : count + reference + 1])) <= len(rest) / 2:
+        if len(np.unique(tail[count : count + reference + 1])) < min(FEWEST_VALUES, len(rest) / 2):
             continue
         size = len(rest)
         found = float(np.exp(-size * np.log1p(spacings[count - 1] / max(rest.mean(), 1e-3) / size)))

@@ -9,26 +9,74 @@ from numpy.typing import NDArray
 
 from diagnose.mistakes.problems._reading import unit
 from diagnose.mistakes.problems._sketch import Component
-from diagnose.stats.near_pairs import LARGEST_GROUP, Nearest, nearest_rows
+from diagnose.stats.near_pairs import (
+    LARGEST_GROUP,
+    Nearest,
+    NearPairs,
+    limits_of,
+    log_ratios,
+    near_pairs,
+    nearest_in_groups,
+    nearest_rows,
+)
 
 CANDIDATES: Final = 24
 KEPT: Final = LARGEST_GROUP + 3
-_BLOCK: Final = 2048
+ALL_PAIRS: Final = 6000
+REFERENCE: Final = 2000
+"""Rows from which the limit is told where not all pairs are compared: the 95th percentile is then that of 100 rows."""
+MOST_SUSPECTS: Final = 20_000
+_BLOCK: Final = 1024
 
 
-def nearest_examples(component: Component, rows: NDArray[np.int64]) -> Nearest | None:
-    """The nearest others of `rows`, as positions in `rows`; None if there are too few, or nothing to compare.
+def near_examples(
+    component: Component, rows: NDArray[np.int64], *, chance: float, all_pairs: int = ALL_PAIRS
+) -> tuple[NearPairs, Nearest, NDArray[np.int64]] | None:
+    """What of `rows` is nearer to each other than chance explains, as positions in `rows`; None if that cannot be told.
 
-    Rows of tables: Euclidean, after each column was divided by its spread. Images and signals: see `tangent_distances`.
+    Rows of tables: Euclidean distances, after each column was divided by its spread. Images and signals: see
+    `tangent_distances`.
+
+    Args:
+        chance: as in `near_pairs`.
+        all_pairs: up to so many rows, all are compared with one another. Of more, each is first compared with those
+            that are near to the same centre, and what looks too near is then compared with all.
+
+    Returns:
+        The pairs, and the neighbours of some rows, with the numbers of these.
     """
     if component.vectors is None or len(rows) <= CANDIDATES:
         return None
+    images = None
     if component.thumbnail is None:
-        table = standardised(component.vectors[rows])
-        return nearest_rows(table, KEPT) if table.shape[1] > 1 else None
-    images = component.vectors[rows].astype(np.float32).reshape(-1, *component.thumbnail)
-    candidates = nearest_rows(unit(_blurred(images).reshape(len(rows), -1)), CANDIDATES)
-    return tangent_distances(images, candidates.rows)
+        vectors = standardised(component.vectors[rows])
+        if vectors.shape[1] < 2:
+            return None
+    else:
+        images = component.vectors[rows].astype(np.float32).reshape(-1, *component.thumbnail)
+        vectors = unit(_blurred(images).reshape(len(rows), -1))
+
+    def refined(nearest: Nearest, of: NDArray[np.int64]) -> Nearest:
+        if images is not None:
+            return tangent_distances(images, nearest, of)
+        return Nearest(nearest.rows[:, :KEPT], nearest.distances[:, :KEPT])
+
+    everything = np.arange(len(rows))
+    if len(rows) <= all_pairs:
+        nearest = refined(nearest_rows(vectors, CANDIDATES), everything)
+        pairs = near_pairs(nearest, chance=chance)
+        return None if pairs is None else (pairs, nearest, everything)
+    drawn = np.unique(np.linspace(0, len(rows) - 1, REFERENCE).astype(np.int64))
+    reference = refined(nearest_rows(vectors, CANDIDATES, queries=drawn), drawn)
+    limits = limits_of(reference, chance, total=len(rows))
+    if limits is None:
+        return None
+    rough = log_ratios(refined(nearest_in_groups(vectors, CANDIDATES), everything))[:, : len(limits.logs)]
+    rough = np.nan_to_num(rough, nan=0.0)
+    suspect = np.flatnonzero((rough > np.array(limits.logs)).any(axis=1))[:MOST_SUSPECTS]
+    nearest = refined(nearest_rows(vectors, CANDIDATES, queries=suspect), suspect)
+    pairs = near_pairs(nearest, chance=chance, reference=reference, of=suspect, total=len(rows))
+    return None if pairs is None else (pairs, nearest, suspect)
 
 
 def standardised(table: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
@@ -50,34 +98,33 @@ def standardised(table: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     return columns
 
 
-def tangent_distances(images: NDArray[np.float32], candidates: NDArray[np.int64]) -> Nearest:
-    """Candidates by how much of them a small shift, another brightness and another contrast do not explain.
+def tangent_distances(images: NDArray[np.float32], candidates: Nearest, of: NDArray[np.int64]) -> Nearest:
+    """The nearest candidates by how much of them a small shift, another brightness and another contrast do not explain.
 
     The distance of b from a is the part of b, as a share of its own size, that is orthogonal to a, to a constant and to
-    the derivatives of a along both axes: 0 for copies, 1 for what has nothing in common.
+    the derivatives of a along both axes: 0 for copies, 1 for what has nothing in common. Below 1e-4 it is rounding.
 
     Args:
         images: shape (N, H, W).
-        candidates: shape (N, M), for each image the others to compare with.
+        candidates: of the images `of`. Those at an infinite distance are none.
 
     Source:
         Simard, LeCun & Denker, "Efficient pattern recognition using a new transformation distance", 1993.
     """
     flat = unit(images.reshape(len(images), -1))
-    rows = np.empty((len(images), KEPT), dtype=np.int64)
-    distances = np.empty((len(images), KEPT), dtype=np.float32)
-    for start in range(0, len(images), _BLOCK):
+    rows = np.empty((len(of), KEPT), dtype=np.int64)
+    distances = np.empty((len(of), KEPT), dtype=np.float32)
+    for start in range(0, len(of), _BLOCK):
         part = slice(start, start + _BLOCK)
-        block = images[part]
+        block = images[of[part]]
         along = np.gradient(block, axis=1), np.gradient(block, axis=2)
-        tangents = np.stack([flat[part], *(unit(g.reshape(len(block), -1)) for g in along)], axis=2)
-        basis = np.linalg.qr(tangents.astype(np.float64) + 1e-12)[0]
-        others = flat[candidates[part]].astype(np.float64)
-        explained = np.matmul(others, basis)
-        residual = others - np.matmul(explained, np.swapaxes(basis, 1, 2))
-        size = np.sqrt((residual**2).sum(axis=2))
+        tangents = np.stack([flat[of[part]], *(unit(g.reshape(len(block), -1)) for g in along)], axis=2)
+        basis = np.linalg.qr(tangents + np.float32(1e-12))[0].astype(np.float32)
+        explained = np.matmul(flat[candidates.rows[part]], basis)
+        size = np.sqrt(np.clip(1 - (explained**2).sum(axis=2), 1e-8, None))
+        size = np.where(np.isfinite(candidates.distances[part]), size, np.inf)
         order = np.argsort(size, axis=1, kind="stable")[:, :KEPT]
-        rows[part] = np.take_along_axis(candidates[part], order, axis=1)
+        rows[part] = np.take_along_axis(candidates.rows[part], order, axis=1)
         distances[part] = np.take_along_axis(size, order, axis=1)
     return Nearest(rows, distances)
 

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from diagnose.findings import Evidence, Finding, Severity
 from diagnose.mistakes._problem import Problem
-from diagnose.mistakes.problems._features import nearest_examples
+from diagnose.mistakes.problems._features import near_examples
 from diagnose.mistakes.problems._sketch import Component, Sketch
 from diagnose.mistakes.problems.classes import IGNORED
 from diagnose.mistakes.problems.duplicates import BY_CHANCE, Rows, odds_of_chance
-from diagnose.mistakes.problems.near_duplicates import FEWEST_COLUMNS, MOST_EXAMPLES, values_of_their_own
+from diagnose.mistakes.problems.near_duplicates import FEWEST_COLUMNS, values_of_their_own
 from diagnose.mistakes.problems.outliers import FACTOR
 from diagnose.stats.intervals import wilson
-from diagnose.stats.near_pairs import near_pairs
 
 FEWEST: Final = 20
 
@@ -52,16 +51,13 @@ def _near_between(both: Sketch, size: int, chance: float) -> list[tuple[int, int
     """(row of the test set, row of the training set) of pairs that are nearer than chance explains."""
     _, first = np.unique(both.keys, return_index=True)
     rows = np.sort(first[~both.is_empty[first]])
-    if len(rows) > MOST_EXAMPLES:
-        rows = np.sort(np.random.Generator(np.random.PCG64(size)).choice(rows, MOST_EXAMPLES, replace=False))
     found: dict[int, int] = {}
     for component in both.components:
         if not component.is_main(both.components):
             continue
-        nearest = nearest_examples(component, rows)
-        near = near_pairs(nearest, chance=chance) if nearest is not None else None
+        near = near_examples(component, rows, chance=chance)
         own = values_of_their_own(component, rows)
-        for a, b in [] if near is None else near.pairs.tolist():
+        for a, b in [] if near is None else near[0].pairs.tolist():
             if own is not None and (own[a] & own[b]).sum() < FEWEST_COLUMNS:
                 continue
             one, other = int(rows[a]), int(rows[b])

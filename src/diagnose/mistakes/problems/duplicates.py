@@ -130,8 +130,8 @@ def _conflict(sketch: Sketch, groups: list[Rows], odds: float) -> Problem:
         Finding(
             "conflicting-labels",
             Severity.WARNING,
-            f"{sum(map(len, groups))} examples are copies with different labels, in {len(groups)} groups "
-            f"(such as {example}: {label_text(sketch, first)})",
+            f"{sum(map(len, groups))} examples are copies with different labels, in {len(groups)} "
+            f"{'group' if len(groups) == 1 else 'groups'} (such as {example}: {label_text(sketch, first)})",
             evidence=_evidence(sketch, groups, odds),
             cause="Labels of the same thing come from several people or sources, or a join gave a row a wrong label.",
             remedy="Look at each group and keep one example with the right label. At least one label of each is wrong.",
@@ -172,7 +172,8 @@ def _copies(sketch: Sketch, groups: list[Rows], warn_share: float, odds: float) 
         Finding(
             "duplicate-examples",
             Severity.WARNING if share >= warn_share else Severity.INFO,
-            f"{spare} of {len(sketch)} examples are copies of others ({len(groups)} different ones)",
+            f"{spare} of {len(sketch)} examples {'is a copy of another' if spare == 1 else 'are copies of others'}"
+            + (f" ({len(groups)} different ones)" if 1 < len(groups) < spare else ""),
             evidence={**_evidence(sketch, groups, odds), "copies": spare, "limit": warn_share},
             cause="Sources that overlap, a file that was read twice, or oversampling before the split.",
             remedy="Keep one of each, or at least keep the copies of an example on one side of every split.",

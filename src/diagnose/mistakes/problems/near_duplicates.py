@@ -12,19 +12,15 @@ from numpy.typing import NDArray
 
 from diagnose.findings import Evidence, Finding, Severity
 from diagnose.mistakes._problem import Problem
-from diagnose.mistakes.problems._features import nearest_examples
+from diagnose.mistakes.problems._features import near_examples
 from diagnose.mistakes.problems._reading import MINIMA
 from diagnose.mistakes.problems._sketch import Component, Sketch
 from diagnose.mistakes.problems.duplicates import NOTHING, Rows, in_conflict, label_text, named
-from diagnose.stats.near_pairs import near_pairs
 
 Masks = NDArray[np.bool_]
 
 FEWEST_COLUMNS: Final = 3
 """Rows of a table are called nearly equal only if they are so in at least three columns that tell something."""
-
-MOST_EXAMPLES: Final = 20_000
-"""Of more examples a part is drawn: all pairs are compared, 20 s for so many images."""
 
 
 def near_duplicate_examples(
@@ -36,7 +32,6 @@ def near_duplicate_examples(
     resemblance: float = 0.8,
     warn_share: float = 0.01,
     apart: float = 0.5,
-    most: int = MOST_EXAMPLES,
 ) -> Iterator[Problem]:
     """Examples that are alike beyond what the data explain, those with different labels apart.
 
@@ -50,14 +45,11 @@ def near_duplicate_examples(
         chance: of any pair at all among data without copies.
         alike: images differ by at most this share of their size; beyond, they are not alike to people either.
         warn_share, apart: as in `duplicate_examples`.
-        most: how many examples are compared with one another; of more, a part that is drawn with a fixed seed.
     """
     known = np.setdiff1d(np.flatnonzero(~sketch.is_empty), without)
     # Equal rows are told by their hashes; here one stands for all of them.
     _, first = np.unique(sketch.keys[known], return_index=True)
     rows = known[np.sort(first)]
-    if len(rows) > most:
-        rows = np.sort(np.random.Generator(np.random.PCG64(most)).choice(rows, most, replace=False))
     for component in sketch.components:
         if len(sketch.components) > 1 and not component.is_main(sketch.components):
             continue
@@ -73,23 +65,24 @@ def near_duplicate_examples(
 def _near(
     component: Component, rows: Rows, chance: float, alike: float
 ) -> tuple[list[tuple[int, int]], dict[str, Evidence]]:
-    nearest = nearest_examples(component, rows)
-    found = near_pairs(nearest, chance=chance) if nearest is not None else None
-    if found is None or nearest is None:
+    found = near_examples(component, rows, chance=chance)
+    if found is None:
         return [], {}
+    near, nearest, of = found
+    place = {int(row): number for number, row in enumerate(of)}
     pairs: list[tuple[int, int]] = []
     own = values_of_their_own(component, rows)
-    for a, b in found.pairs.tolist():
+    for a, b in near.pairs.tolist():
         if own is not None and (own[a] & own[b]).sum() < FEWEST_COLUMNS:
             continue
         distances = [
-            float(nearest.distances[x][nearest.rows[x] == y][0])
+            float(nearest.distances[place[x]][nearest.rows[place[x]] == y].min(initial=np.inf))
             for x, y in ((a, b), (b, a))
-            if (nearest.rows[x] == y).any()
+            if x in place
         ]
-        if component.thumbnail is None or min(distances, default=1.0) <= alike:
+        if component.thumbnail is None or min(distances, default=np.inf) <= alike:
             pairs.append((int(rows[a]), int(rows[b])))
-    return pairs, {"times_nearer_limit": found.limit, "dimension": found.dimension}
+    return pairs, {"times_nearer_limit": near.limit, "dimension": near.dimension}
 
 
 def values_of_their_own(component: Component, rows: Rows, common: float = 0.2) -> Masks | None:
@@ -165,8 +158,8 @@ def _problems(
                 "conflicting-labels",
                 Severity.WARNING,
                 f"{sum(map(len, conflicting))} examples are nearly equal and have different labels, in "
-                f"{len(conflicting)} groups (such as {sketch.ids[first[0]]} and {sketch.ids[first[1]]}: "
-                f"{label_text(sketch, first)})",
+                f"{len(conflicting)} {'group' if len(conflicting) == 1 else 'groups'} "
+                f"(such as {sketch.ids[first[0]]} and {sketch.ids[first[1]]}: {label_text(sketch, first)})",
                 evidence={**evidence, "groups": len(conflicting), "nearly": True},
                 cause="Labels of the same thing come from several people or sources.",
                 remedy="Look at each group: if they show the same, give them the right label, and keep one of them.",
@@ -181,7 +174,8 @@ def _problems(
             Finding(
                 "near-duplicate-examples",
                 Severity.WARNING if share >= warn_share else Severity.INFO,
-                f"{spare} of {len(sketch)} examples are nearly equal to others ({len(agreeing)} groups)",
+                f"{spare} of {len(sketch)} examples "
+                f"{'is nearly equal to another' if spare == 1 else 'are nearly equal to others'}",
                 evidence={**evidence, "groups": len(agreeing), "copies": spare, "share": share, "limit": warn_share},
                 cause="Frames of one film, a copy that was stored or cropped once more, augmentation before the split.",
                 remedy="Keep one of each, or keep each group on one side of every split.",
