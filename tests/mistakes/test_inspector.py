@@ -352,6 +352,25 @@ def test_batches_and_order_do_not_matter(batch: int, random: Any) -> None:
     assert groups == {"duplicate-examples": {frozenset((3, 8))}, "outlying-examples": {frozenset((9,))}}
 
 
+def test_labels_of_any_kind_are_compared() -> None:
+    table = np.random.default_rng(0).normal(size=(80, 5)).astype(np.float32)
+    table[1], table[3] = table[0], table[2]
+    masks = torch.zeros(80, 4, 4, dtype=torch.long)
+    masks[3, 1, 1] = 1
+    words = [f"w{n}" for n in range(80)]
+    words[1] = words[0]
+    boxes = {"box": torch.arange(320.0).reshape(80, 4), "class": torch.zeros(80, dtype=torch.long)}
+    boxes["box"][1] = boxes["box"][0]
+    ragged = [[n] * (n % 3) for n in range(80)]
+    ragged[1] = ragged[0]
+    for labels in (masks, words, boxes, (boxes["box"], boxes["class"]), ragged):
+        inspector = Inspector()
+        inspector.add(range(80), table, labels)
+        problems = found(inspector)
+        assert problems["conflicting-labels"].groups == ((2, 3),)
+        assert problems["duplicate-examples"].groups == ((0, 1),)
+
+
 def test_what_does_not_fit_is_said() -> None:
     inspector = Inspector()
     with pytest.raises(InspectionError, match=r"3 ids were given for an input '' of 4 examples"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -165,21 +165,45 @@ def _rows_of(sketch: Sketch, problems: Sequence[Problem], codes: tuple[str, ...]
 
 
 def _labels_of(labels: Any, size: int) -> tuple[Literal["class", "value", "other"], NDArray[Any]]:
-    if isinstance(labels, list | tuple) and not any(hasattr(item, "detach") for item in labels):
-        labels = np.asarray(labels)
-    array = as_array(labels) if not (isinstance(labels, np.ndarray) and labels.dtype.kind in "USO") else labels
-    if isinstance(array, str):
-        array = np.array([repr(label) for label in labels]) if hasattr(labels, "__iter__") else np.zeros(0)
-    if len(array) != size:
-        raise InspectionError(f"{size} ids were given with {len(array)} labels. Give one label for each example.")
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim == 1 and array.dtype.kind in "iub":
-        return "class", array.astype(np.int64)
-    if array.ndim == 1 and array.dtype.kind == "f":
-        return "value", array.astype(np.float64)
-    rows = [_hash_of(row) for row in array]
+    parts = [_label_rows(part) for _, part in inputs_of(labels)] if _is_nest(labels) else [_label_rows(labels)]
+    for part in parts:
+        if len(part) != size:
+            raise InspectionError(f"{size} ids were given with {len(part)} labels. Give one label for each example.")
+    array = parts[0]
+    if len(parts) == 1:
+        if array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
+        if array.ndim == 1 and array.dtype.kind in "iub":
+            return "class", array.astype(np.int64)
+        if array.ndim == 1 and array.dtype.kind == "f":
+            return "value", array.astype(np.float64)
+    rows = [
+        _hash_of(row[0] if len(row) == 1 else np.array([_hash_of(item) for item in row]))
+        for row in zip(*parts, strict=True)
+    ]
     return "other", np.array(rows, dtype=np.uint64)
+
+
+def _is_nest(labels: Any) -> bool:
+    """Whether labels are several tensors, each of all examples (boxes and classes, say)."""
+    return isinstance(labels, Mapping) or (
+        isinstance(labels, list | tuple) and any(hasattr(x, "shape") for x in labels)
+    )
+
+
+def _label_rows(labels: Any) -> NDArray[Any]:
+    """One row for each example, whatever a label is."""
+    if isinstance(labels, list | tuple):
+        try:
+            labels = np.asarray(labels)
+        except ValueError:  # of different lengths
+            return np.array([repr(label) for label in labels])
+    if isinstance(labels, np.ndarray) and labels.dtype.kind in "USO":
+        return labels
+    array = as_array(labels)
+    if isinstance(array, str):
+        return np.array([repr(label) for label in labels]) if hasattr(labels, "__iter__") else np.zeros(0)
+    return array
 
 
 def _hash_of(value: Any) -> int:
