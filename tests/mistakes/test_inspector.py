@@ -363,12 +363,21 @@ def test_labels_of_any_kind_are_compared() -> None:
     boxes["box"][1] = boxes["box"][0]
     ragged = [[n] * (n % 3) for n in range(80)]
     ragged[1] = ragged[0]
-    for labels in (masks, words, boxes, (boxes["box"], boxes["class"]), ragged):
+    apart = [torch.zeros(n % 3) for n in range(80)]
+    apart[1] = apart[0]
+    for labels in (masks, words, boxes, (boxes["box"], boxes["class"]), ragged, apart, list(masks)):
         inspector = Inspector()
         inspector.add(range(80), table, labels)
         problems = found(inspector)
         assert problems["conflicting-labels"].groups == ((2, 3),)
         assert problems["duplicate-examples"].groups == ((0, 1),)
+
+
+def test_classes_may_come_as_a_list_of_tensors() -> None:
+    table = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    inspector = Inspector(classes=("a", "b"))
+    inspector.add(range(60), table, [torch.tensor(n % 2 if n else 9) for n in range(60)])
+    assert found(inspector)["label-outside-classes"].ids == (0,)
 
 
 def test_what_does_not_fit_is_said() -> None:

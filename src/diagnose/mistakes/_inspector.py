@@ -165,7 +165,7 @@ def _rows_of(sketch: Sketch, problems: Sequence[Problem], codes: tuple[str, ...]
 
 
 def _labels_of(labels: Any, size: int) -> tuple[Literal["class", "value", "other"], NDArray[Any]]:
-    parts = [_label_rows(part) for _, part in inputs_of(labels)] if _is_nest(labels) else [_label_rows(labels)]
+    parts = [_label_rows(part) for _, part in inputs_of(labels)] if _is_nest(labels, size) else [_label_rows(labels)]
     for part in parts:
         if len(part) != size:
             raise InspectionError(f"{size} ids were given with {len(part)} labels. Give one label for each example.")
@@ -184,16 +184,21 @@ def _labels_of(labels: Any, size: int) -> tuple[Literal["class", "value", "other
     return "other", np.array(rows, dtype=np.uint64)
 
 
-def _is_nest(labels: Any) -> bool:
+def _is_nest(labels: Any, size: int) -> bool:
     """Whether labels are several tensors, each of all examples (boxes and classes, say)."""
-    return isinstance(labels, Mapping) or (
-        isinstance(labels, list | tuple) and any(hasattr(x, "shape") for x in labels)
-    )
+    if isinstance(labels, Mapping):
+        return True
+    return isinstance(labels, list | tuple) and bool(labels) and all(_is_batch(part, size) for part in labels)
+
+
+def _is_batch(part: Any, size: int) -> bool:
+    return hasattr(part, "shape") and length_of(part) == size
 
 
 def _label_rows(labels: Any) -> NDArray[Any]:
     """One row for each example, whatever a label is."""
     if isinstance(labels, list | tuple):
+        labels = [label.tolist() if hasattr(label, "tolist") else label for label in labels]
         try:
             labels = np.asarray(labels)
         except ValueError:  # of different lengths
