@@ -129,6 +129,7 @@ def test_mistakes_that_are_spread_confuse_no_classes() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 3])
-def test_hardly_any_examples(size: int) -> None:
+@pytest.mark.parametrize("predicted", [0, 1])
+def test_hardly_any_examples(size: int, predicted: int) -> None:
     nothing = np.zeros(size, dtype=np.int64)
-    assert not Mistakes(scores(nothing, nothing)).findings
+    assert not Mistakes(scores(nothing, nothing + predicted)).findings

@@ -419,3 +419,56 @@ def test_inputs_that_cannot_be_inspected_are_mined_all_the_same(classifier: nn.M
     batches = [(part, torch.ones(7), target) for part, target in zip(INPUTS.split(32), classes.split(32), strict=True)]
     mistakes = mine_mistakes(Weighted(classifier), batches)
     assert len(mistakes) == 300 and "were not looked at for problems" in mistakes.notes[-1]
+
+
+def test_masks_of_a_tokenizer_are_no_problem_of_the_data() -> None:
+    tokens = torch.randint(50, (40, 8), generator=torch.Generator().manual_seed(0))
+
+    class Tagger(nn.Module):
+        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Output:
+            return Output(F.one_hot(input_ids % 3, 3) * 5.0)
+
+    batch = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "labels": tokens % 3}
+    assert mine_mistakes(Tagger(), [batch]).problems == ()
+
+
+def test_sequences_of_several_lengths(classifier: nn.Module) -> None:
+    generator = torch.Generator().manual_seed(0)
+    table = F.one_hot(torch.arange(12) % 3, 3) * 5.0
+    batches = [(part, part % 3) for part in (torch.randint(12, (4, n), generator=generator) for n in (5, 9, 7))]
+    batches[1][1][2, 8] = (batches[1][1][2, 8] + 1) % 3
+    mistakes = mine_mistakes(lambda tokens: table[tokens], batches)
+    assert [(entry.id, entry.place) for entry in mistakes.suspects] == [(6, 8)]
+
+
+def test_a_last_batch_of_one_that_is_squeezed() -> None:
+    weight = torch.tensor([[1.0, 0, 0, 0, 0, 0]])
+    loader = DataLoader(TensorDataset(INPUTS[:33], INPUTS[:33, 0]), 32)
+    mistakes = mine_mistakes(lambda inputs: F.linear(inputs, weight).squeeze(), loader)
+    assert len(mistakes) == 33 and float(np.abs(mistakes.scores.loss).max()) < 1e-9
+
+
+def test_outputs_that_are_not_finite(classifier: nn.Module, classes: Tensor) -> None:
+    def model(inputs: Tensor) -> Tensor:
+        return torch.where(inputs[:, :1] > 1, torch.nan, copy.deepcopy(classifier).eval()(inputs))
+
+    mistakes = mine_mistakes(model, (INPUTS, classes))
+    bad = set(torch.nonzero(INPUTS[:, 0] > 1).flatten().tolist())
+    assert mistakes.notes[0].startswith(f"The outputs or losses of {len(bad)} examples are not finite, the first is")
+    assert not any(bad & {entry.id for entry in ranking} for ranking in mistakes.rankings.values())
+
+
+def test_data_frames(classifier: nn.Module, classes: Tensor) -> None:
+    pandas = pytest.importorskip("pandas")
+    targets = flipped(classes, [31])
+    frame = pandas.DataFrame(INPUTS.numpy(), columns=list("abcdef"))
+    mistakes = mine_mistakes(classifier, (frame, pandas.Series(targets.numpy())), metadata=frame[["f"]])
+    assert mistakes.confident[0].id == 31
+
+
+def test_groups_by_a_function_of_the_example(classifier: nn.Module, classes: Tensor) -> None:
+    rows = torch.nonzero(INPUTS[:, 5] > 1.2).flatten().tolist()
+    mistakes = mine_mistakes(
+        classifier, (INPUTS, flipped(classes, rows)), metadata=lambda example: {"large": bool(example[0][5] > 1.2)}
+    )
+    assert mistakes.slices[0].where == {"large": "True"} and mistakes.slices[0].size == len(rows)

@@ -33,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "gradcheck": {"collect", "isolation", "findings", "errors"},
     "baseline": {"errors"},
     "checks": {"baseline", "collect", "isolation", "rules", "stats", "findings", "errors", "gradcheck"},
+    "mistakes": {"collect", "gradcheck", "isolation", "report", "sinks", "stats", "storage", "findings", "errors"},
     "report": {"history", "stats", "findings", "rules", "errors"},
     "sinks": {"history", "stats", "findings", "storage", "report", "errors"},
 }

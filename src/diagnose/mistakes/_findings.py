@@ -137,16 +137,19 @@ def _suspect(message: str, evidence: dict[str, Evidence], severity: Severity, *,
 # ---------------------------------------------------------------------- classes
 
 
-def confused_classes(mistakes: Mistakes, *, least: float = 0.1, times: float = 3.0) -> tuple[Finding, ...]:
+def confused_classes(
+    mistakes: Mistakes, *, least: float = 0.1, times: float = 3.0, fewest: int = 5
+) -> tuple[Finding, ...]:
     """Pairs of classes of which one is taken for the other far more often than mistakes are spread.
 
     A pair counts if more than `least` of the class is taken for the other one, by the 99 % interval, and `times` as
     much as if all mistakes of the class were spread evenly over the other classes (which with two classes says nothing
     more). It is a warning where more than half of a class is taken for another one: then it is mistaken rather than
-    confused (labels swapped or merged, hardly any examples).
+    confused (labels swapped or merged, hardly any examples). Of fewer than `fewest` nothing is said: one of one example
+    is all of a class.
     """
     scores = mistakes.scores
-    pairs = [pair for pair in mistakes.confusions if _is_confused(pair, scores, least, times)]
+    pairs = [pair for pair in mistakes.confusions if pair.count >= fewest and _is_confused(pair, scores, least, times)]
     if not pairs:
         return ()
     pairs.sort(key=lambda pair: -pair.share.value)

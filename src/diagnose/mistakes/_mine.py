@@ -133,7 +133,7 @@ def mine_mistakes(
         examples=again,
         describe=describe,
         model="" if model is None else type(model).__name__,
-        notes=(*([reader.note] if reader.note else []), *scanned.notes),
+        notes=(*_not_finite(scores), *([reader.note] if reader.note else []), *scanned.notes),
     )
 
 
@@ -148,6 +148,19 @@ class _Again:
 
     def file(self, row: int) -> str | None:
         return self._reader.file(self._positions[row])
+
+
+def _not_finite(scores: Scores) -> list[str]:
+    known = scores.places > 0 if scores.places is not None else np.asarray(scores.given != -1)
+    if scores.task == "regression":
+        known &= ~np.isnan(scores.given.astype(np.float64))
+    count = int((known & ~np.isfinite(scores.loss)).sum())
+    if not count:
+        return []
+    first = scores.ids[int((known & ~np.isfinite(scores.loss)).argmax())]
+    return [
+        f"The outputs or losses of {count:,} examples are not finite, the first is {first}: they are in no ranking."
+    ]
 
 
 def _with_folds(scores: Scores, folds: Floats) -> Scores:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -28,6 +28,7 @@ from diagnose.mistakes._worst import Worst
 _PEEK_ROWS: Final = 256
 _PEEK_NUMBERS: Final = 100_000
 """Outputs are looked at until there are so many rows or numbers, before it is decided what they are."""
+_ABOUT_OTHERS: Final = ("attention_mask", "token_type_ids", "position_ids", "special_tokens_mask")
 MOST_KEPT: Final = 25_000_000
 """Probabilities that are kept: 100 MB."""
 
@@ -154,6 +155,8 @@ class _Scan:
         output = self._called(call, ids) if self._model is not None else self._given(size)
         outputs = output_tensor(output) if self._options.predict is None else self._options.predict(output)
         targets = call.targets if call.targets.dim() else call.targets[None]
+        if size == 1 and (outputs.dim() == 0 or len(outputs) != 1):
+            outputs = outputs[None]  # squeezed with the dimension of examples, of which there is one here
         if outputs.dim() == 2 and targets.dim() == 2 and len(outputs) == targets.numel() != len(targets):
             outputs = outputs.reshape(*targets.shape, -1)  # (N T, K), flattened for the loss
         self._pending.append(_Pending(ids, output, outputs, targets, _tokens_of(call)))
@@ -167,7 +170,7 @@ class _Scan:
         if self._inspector is None:
             return
         try:
-            self._inspector.add(ids, call.inputs, call.targets)
+            self._inspector.add(ids, _described(call.inputs), call.targets)
         except InspectionError as error:
             self._inspector = None
             self._notes.append(f"The data were not looked at for problems: {error}")
@@ -311,6 +314,13 @@ class _Scan:
         )
         worst = () if self._worst is None else self._worst.places()
         return Scanned(scores, self._positions, worst, self._plan, self._inspector, self._notes)
+
+
+def _described(inputs: Any) -> Any:
+    """Inputs without those that say where in the others to look, as tokenizers name them: they repeat by nature."""
+    if not isinstance(inputs, Mapping):
+        return inputs
+    return {name: value for name, value in inputs.items() if name not in _ABOUT_OTHERS} or inputs
 
 
 def _vectors(output: Tensor) -> Tensor:

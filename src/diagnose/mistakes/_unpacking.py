@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,7 +69,7 @@ class Unpacking:
         if isinstance(batch, list | tuple) and len(batch) >= 2:
             return self._positional(batch)
         raise MistakesError(
-            f"A batch is a {type(batch).__name__}, and has to be (inputs, targets), a mapping or a dataclass: give "
+            f"A batch is a {_what(batch)}, and has to be (inputs, targets), a mapping or a dataclass: give "
             "unpack=, a function that makes (inputs, targets) of a batch."
         )
 
@@ -149,7 +150,7 @@ class Unpacking:
         if isinstance(targets, list | tuple) and targets and isinstance(targets[0], Tensor):
             targets = torch.stack(list(targets))
         try:
-            found = torch.as_tensor(getattr(targets, "values", targets) if hasattr(targets, "iloc") else targets)
+            found = torch.as_tensor(_writable(targets))
         except (TypeError, ValueError, RuntimeError) as error:
             raise MistakesError(
                 f"Targets of type {type(targets).__name__} are no tensor ({error}): give unpack=, a function that "
@@ -177,13 +178,24 @@ def moved(call: Call, device: torch.device) -> Call:
 
 
 def _as_tensor(value: Any) -> Any:
-    if hasattr(value, "iloc"):
-        value = value.to_numpy()
     if not hasattr(value, "__array__") or isinstance(value, Tensor):
         return value
-    made = torch.as_tensor(value)
+    made = torch.as_tensor(_writable(value))
     # NumPy's numbers are double by default, and models are not.
     return made.to(torch.get_default_dtype()) if made.dtype == torch.float64 else made
+
+
+def _what(batch: Any) -> str:
+    name = type(batch).__name__
+    return f"{name} of {len(batch)}" if isinstance(batch, list | tuple) else name
+
+
+def _writable(value: Any) -> Any:
+    """An array that torch may share memory with: those of pandas are read-only."""
+    if isinstance(value, Tensor) or not hasattr(value, "__array__"):
+        return value
+    array = np.asarray(value)
+    return array if array.flags.writeable else array.copy()
 
 
 def _signature(model: Callable[..., Any] | None) -> tuple[tuple[str, ...], bool, int | None] | None:
