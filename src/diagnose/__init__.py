@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         GapError,
         HistoryError,
         MetricError,
+        MistakesError,
         RuleError,
         RunDirectoryError,
         WrongGradientError,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     )
     from diagnose.gradcheck import GradientReport, check_gradients
     from diagnose.history import History
+    from diagnose.mistakes import Mistakes, mine_mistakes
     from diagnose.rules import Diagnosis, rule
     from diagnose.watching import Watch, watch
 
@@ -59,6 +61,8 @@ __all__ = [
     "LearningCurve",
     "Location",
     "MetricError",
+    "Mistakes",
+    "MistakesError",
     "RuleError",
     "RunDirectoryError",
     "Severity",
@@ -69,6 +73,7 @@ __all__ = [
     "default_baseline",
     "diagnose_gap",
     "learning_curve",
+    "mine_mistakes",
     "rule",
     "validation_curve",
     "watch",
@@ -93,6 +98,8 @@ _HOMES = {
     "LearningCurve": "gap",
     "Location": "findings",
     "MetricError": "errors",
+    "Mistakes": "mistakes",
+    "MistakesError": "errors",
     "RuleError": "errors",
     "RunDirectoryError": "errors",
     "Severity": "findings",
@@ -103,6 +110,7 @@ _HOMES = {
     "default_baseline": "baseline",
     "diagnose_gap": "gap",
     "learning_curve": "gap",
+    "mine_mistakes": "mistakes",
     "rule": "rules",
     "validation_curve": "gap",
     "watch": "watching",

@@ -48,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
         "stats",
         "storage",
     },
+    "mistakes": {"collect", "gradcheck", "isolation", "report", "sinks", "stats", "storage", "findings", "errors"},
     "report": {"history", "stats", "findings", "rules", "errors"},
     "sinks": {"history", "stats", "findings", "storage", "report", "errors"},
 }

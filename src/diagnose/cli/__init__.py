@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from diagnose.cli import check, check_gradients, explain, gap, report, rules, run
+from diagnose.cli import check, check_gradients, explain, gap, mistakes, report, rules, run
 from diagnose.cli._parser import Overview, Parser, reject
 from diagnose.errors import DiagnoseError
 
@@ -31,6 +31,7 @@ examples:
   diagnose check train.py:make_all     try out the model on one batch
   diagnose check-gradients ops.py:make_op
   diagnose gap --train-error 0.12 --test-error 0.15 --target 0.05
+  diagnose mistakes train.py:make_trained --out mistakes
 
 `diagnose COMMAND --help` says more about each.
 """
@@ -78,7 +79,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     )
     parser.add_argument("--version", action=_ShowVersion, help="show the version and exit")
     commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for module in (run, explain, rules, report, check, check_gradients, gap):
+    for module in (run, explain, rules, report, check, check_gradients, mistakes, gap):
         module.add_parser(commands)
     return parser, commands.choices
 

@@ -146,6 +146,11 @@ def made_up(made: Made, options: argparse.Namespace, dtype: Any = None) -> tuple
 
     if made.inputs is not None:
         raise FactoryError(f"{options.factory} returned inputs: --input-shape is for factories that do not.")
+    if made.data is not None and not options.input_shape:
+        raise FactoryError(
+            f"{options.factory} returned a {type(made.data).__name__}: give one batch of it, (module, inputs, loss_fn, "
+            "targets)."
+        )
     if not options.input_shape:
         raise FactoryError(f"{options.factory} returned a module without inputs: add --input-shape, as 8,3,32,32.")
     parameters = made.target.parameters()  # type: ignore[attr-defined]

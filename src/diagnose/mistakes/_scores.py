@@ -10,8 +10,14 @@ from numpy.typing import NDArray
 
 Id: TypeAlias = "int | str"
 Floats: TypeAlias = NDArray[np.float32]
+Ints: TypeAlias = NDArray[np.int64]
+Bools: TypeAlias = NDArray[np.bool_]
 Task: TypeAlias = Literal["classification", "multilabel", "regression", "tokens", "segmentation", "language-model"]
 TASKS: Final = get_args(Task)
+
+Source: TypeAlias = Literal["model", "training", "out-of-fold"]
+"""Where margins come from, which is what they are worth: one pass of a trained model, which may have learned wrong
+labels by heart; the mean over the epochs of a training; predictions of models that were not trained on the example."""
 
 
 @dataclass(frozen=True)
@@ -22,16 +28,22 @@ class Scores:
         task: what is asked of the model.
         ids: names an example for good, however the data are shuffled: its position in the data set, or what the user
             calls it. All different.
-        loss: shape (N,), of the example; where it has several places (tokens, pixels), their mean.
-        given, predicted: shape (N,), class numbers (classification); else of the worst place of the example; NaN-free
-            floats for a regression with one target. An object array where neither fits.
+        loss: shape (N,), of the example; where it has several places (labels, tokens, pixels), their mean. NaN where no
+            place counts.
+        given, predicted: shape (N,), class numbers; values of a regression. Where an example has several places, those
+            of the worst one; for several labels, of the worst label, 0 or 1. -1 where no place counts.
         confidence: shape (N,), the probability that the model gives to `predicted`; NaN where there is none.
         margin: shape (N,), in [-1, 1]: probability of the given label minus that of the best other class, at the end,
-            or averaged over the epochs of a tracked training; NaN where there is none.
+            or averaged over the epochs of a tracked training; NaN where there is none. Of several places the least one
+            (labels, tokens), or the mean (segmentation, where borders make the least one meaningless).
         epochs: over how many passes `margin` is a mean; 1 for a trained model.
         classes: names of the classes; () if unknown.
         probabilities: shape (N, K), None if they were not kept.
         embeddings: shape (N, D), None if the model has none that could be read.
+        source: where the margins come from.
+        place: shape (N,), which place is the worst one: the number of the label, token or output, or the flat position
+            of a pixel; None where examples have one place.
+        places, wrong_places: shape (N,), how many places count, and how many of them are wrong; None as above.
     """
 
     task: Task
@@ -45,12 +57,24 @@ class Scores:
     classes: tuple[str, ...] = ()
     probabilities: Floats | None = None
     embeddings: Floats | None = None
+    source: Source = "model"
+    place: Ints | None = None
+    places: Ints | None = None
+    wrong_places: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def is_wrong(self) -> NDArray[np.bool_]:
-        """Shape (N,): whether the prediction is not what is given; all False for a regression."""
-        wrong: NDArray[np.bool_] = np.asarray(self.given != self.predicted, dtype=np.bool_)
-        return wrong if self.task != "regression" else np.zeros_like(wrong)
+    def has_labels(self) -> bool:
+        """Whether the task has labels that may be wrong: not so for amounts, and for the next token."""
+        return self.task not in ("regression", "language-model")
+
+    @property
+    def is_wrong(self) -> Bools:
+        """Shape (N,): whether the prediction is not what is given, at one place at least; all False without labels."""
+        if not self.has_labels:
+            return np.zeros(len(self), dtype=np.bool_)
+        if self.wrong_places is not None:
+            return np.asarray(self.wrong_places > 0, dtype=np.bool_)
+        return np.asarray(self.given != self.predicted, dtype=np.bool_)
