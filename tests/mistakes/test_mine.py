@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDataset
 
 from diagnose import MistakesError, mine_mistakes
 
@@ -104,6 +104,15 @@ def test_the_model_and_all_random_states_are_as_before(classifier: nn.Module, cl
     assert not any(module._forward_hooks for module in classifier.modules())
     assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[1]
     assert (np.random.get_state()[1] == states[2]).all() and torch.equal(generator.get_state(), states[3])
+
+
+def test_no_random_number_is_drawn_by_samplers_or_by_showing(classifier: nn.Module, classes: Tensor) -> None:
+    loader = DataLoader(Noisy(classes), 32, sampler=SubsetRandomSampler(range(0, 300, 2)))
+    before = torch.get_rng_state(), random.getstate()
+    mistakes = mine_mistakes(classifier, loader, describe=lambda example: f"{float(example[0][0]):.6f}")
+    shown = str(mistakes)
+    assert torch.equal(torch.get_rng_state(), before[0]) and random.getstate() == before[1]
+    assert shown == str(mistakes) and len(mistakes) == 150
 
 
 def test_all_is_as_before_if_the_model_raises(classifier: nn.Module, classes: Tensor) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diagnose.errors import MistakesError
+from diagnose.isolation import State
 from diagnose.mistakes._inspector import Inspector
 from diagnose.mistakes._losses import LossFn
 from diagnose.mistakes._mistakes import Mistakes
@@ -97,7 +98,8 @@ def mine_mistakes(
     folds = None if probabilities is None else _checked(probabilities)
     if model is None and (alone := _labels_alone(data)) is not None:
         data, inspect = alone, False
-    reader = reader_of(data, batch_size=batch_size, seed=seed)
+    with State((), seed=seed):  # samplers that are asked what they draw from draw random numbers
+        reader = reader_of(data, batch_size=batch_size, seed=seed)
     names = tuple(map(str, classes)) if classes is not None else _classes_of(data)
     layer = embeddings if isinstance(embeddings, str) else None
     options = Options(
@@ -123,7 +125,7 @@ def mine_mistakes(
         scores = _with_folds(scores, _by_position(folds, positions, "probabilities"))
     if embeddings is not None and layer is None:
         scores = replace(scores, embeddings=_by_position(_rows_of_numbers(embeddings), positions, "embeddings"))
-    again = _Again(reader, scanned.positions)
+    again = _Again(reader, scanned.positions, seed)
     return Mistakes(
         scores=scores,
         k=k,
@@ -140,11 +142,12 @@ def mine_mistakes(
 class _Again:
     """Reads examples again, by their row in the scores."""
 
-    def __init__(self, reader: Reader, positions: Sequence[int]) -> None:
-        self._reader, self._positions = reader, positions
+    def __init__(self, reader: Reader, positions: Sequence[int], seed: int) -> None:
+        self._reader, self._positions, self._seed = reader, positions, seed
 
     def example(self, row: int) -> Any:
-        return self._reader.example(self._positions[row])
+        with State((), seed=self._seed):  # augmentation draws random numbers
+            return self._reader.example(self._positions[row])
 
     def file(self, row: int) -> str | None:
         return self._reader.file(self._positions[row])
