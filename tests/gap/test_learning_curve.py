@@ -312,3 +312,17 @@ def test_no_wrong_answer_is_no_certainty() -> None:
     assert curve.data_needed(0.5).is_reached and not curve.data_needed(0.001).is_reached
     assert "cannot be told" in str(curve) or "stopped falling" in str(curve) or "met" in str(curve)
     json.dumps(curve.to_json(), allow_nan=False)
+
+
+def test_each_repeat_has_its_own_random_numbers_and_its_own_subset() -> None:
+    seen = []
+
+    def train(data: Pair) -> float:
+        seen.append((tuple(data[0][:, 0].tolist()), float(torch.rand(()))))
+        return 0.5
+
+    learning_curve(train, blobs(60), sizes=[20, 60], repeats=3)
+    assert len({part for part, _ in seen[::2]}) == 3
+    drawn = [number for _, number in seen]
+    assert drawn[0] == drawn[1] and len(set(drawn)) == 3
+    assert all(set(small) <= set(large) for (small, _), (large, _) in zip(seen[::2], seen[1::2], strict=True))

@@ -218,3 +218,17 @@ def test_one_run_more_of_the_same_curve_gives_the_same_answer_and_leaves_it_alon
     before = values.copy()
     assert best_checkpoint(values) == best_checkpoint(values.tolist())
     assert np.array_equal(values, before)
+
+
+def test_a_smaller_patience_may_find_one_as_good() -> None:
+    values = curve("settled", noise=0.01)
+    choice = best_checkpoint(values)
+    kept = [stopped_early(values.tolist(), p) for p in range(1, 61)]
+    first, last = choice.as_good
+    enough = next(p for p, epoch in enumerate(kept, start=1) if first <= epoch <= last)
+    assert choice.patience_as_good == enough
+
+
+def test_a_smooth_loss_that_falls_by_next_to_nothing_does_not_count_as_falling() -> None:
+    t = np.arange(60)
+    assert best_checkpoint(0.3 + 0.5 * np.exp(-t / 2) - 1e-4 * t).verdict == "right"
