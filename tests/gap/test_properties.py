@@ -56,7 +56,7 @@ def test_forbidden_advice_is_never_given(given_: dict[str, Any]) -> None:
     found = diagnose_gap(**given_)
     codes = {one.code for one in found.recommendations}
     train, target = given_.get("train_error"), given_.get("target_error")
-    if train is not None and target is not None and train > target + 1e-6:
+    if found.train_error is not None and target is not None and _may_be_too_high(found, target):
         assert not codes & {"more-data", "more-regularization", "less-capacity"}
     if train is not None and target is not None and train <= target and found.verdict != "optimization-failure":
         assert "more-capacity" not in codes
@@ -72,6 +72,13 @@ def test_forbidden_advice_is_never_given(given_: dict[str, Any]) -> None:
     if found.verdict == "overfitting":
         assert _gap(found) > 0
     found.to_json(), str(found), found._repr_html_()
+
+
+def _may_be_too_high(found: Any, target: float) -> bool:
+    """Beyond its noise, or within it by as much as the gap may be."""
+    sure = found.train_error.interval(0.99)
+    gap = found.test_error.minus(found.train_error).low if found.test_error else 0.0
+    return bool(sure.low > target or (found.train_error.value > target + 1e-6 and gap <= sure.high - target))
 
 
 def _gap(found: Any) -> float:

@@ -212,6 +212,12 @@ CASES = {
     "two classes that are hard to tell": Case(
         over(test_error=0.46, n_classes=2), "overfitting", ("more-data", "more-regularization"), CAPACITY
     ),
+    "a train error at the target, and a large gap": Case(
+        over(train_error=0.056, test_error=0.3), "overfitting", ("more-data", "more-regularization"), CAPACITY
+    ),
+    "a train error at the target, and a small gap": Case(
+        over(train_error=0.07, test_error=0.11), "cannot-tell", ("better-optimization",), GAP_ADVICE | CAPACITY
+    ),
     "better than people": Case(
         over(test_error=0.005, human_error=0.04, n_human=2_000),
         "leak",

@@ -361,11 +361,15 @@ def _gap(situation: Situation) -> Decision | None:
         return None
     if gap.low <= 0:
         return _within_noise(situation, gap)
-    found = overfitting_advice(situation)
-    if _train_is_above(situation):
-        # Within its noise the train error may be too high still: what raises it further is not for now.
+    if _train_may_be_above(situation):
         found = [one for one in underfitting_advice(situation) if one.code in _OPTIMIZATION | {"fix-labels"}]
-    found = allowed(found, situation, underfits=False)
+        return Decision(
+            "cannot-tell",
+            f"The train error, {train.text()}, may be above the {_wanted(situation)} by as much as the gap, "
+            f"{situation.text(gap)}: which to work on cannot be told. Training on lowers the first at no risk.",
+            tuple(found[:3]),
+        )
+    found = allowed(overfitting_advice(situation), situation, underfits=False)
     verdict: Verdict = (
         "data-quality" if labels_explain(situation, gap.value) and found[0].code == "fix-labels" else "overfitting"
     )
@@ -408,15 +412,21 @@ def _within_noise(situation: Situation, gap: Interval) -> Decision:
     )
 
 
-def _train_is_above(situation: Situation) -> bool:
-    wanted = situation.reference
-    return situation.train is not None and wanted is not None and situation.train.value > wanted + SAME
+def _train_may_be_above(situation: Situation) -> bool:
+    """Whether the train error exceeds what is wanted, within its noise, by so much that the gap may be the lesser part.
+
+    Then nothing that raises the train error further is for now. Where the gap is the larger part beyond doubt, it is
+    what to work on, for a train error that is not shown to be too high.
+    """
+    train, wanted, gap = situation.train, situation.reference, situation.gap()
+    if train is None or wanted is None or train.value <= wanted + SAME:
+        return False
+    return gap is None or gap.low <= train.interval(situation.limits.train_confidence).high - wanted
 
 
 def allowed(found: list[Recommendation], situation: Situation, *, underfits: bool) -> list[Recommendation]:
     """Without what must never be said: see the head of `_underfitting` and of this module."""
-    gap_advice = underfits or _train_is_above(situation)
-    wrong = set(_ADVICE_OF_GAPS) if gap_advice else set()
+    wrong = set(_ADVICE_OF_GAPS) if underfits or _train_may_be_above(situation) else set()
     if not underfits:
         wrong |= {"more-capacity", "less-dropout", "less-weight-decay"}
     return [one for one in found if one.code not in wrong]
