@@ -65,7 +65,3 @@ class CheckFailedError(DiagnoseError, AssertionError):
     def __init__(self, message: str, findings: tuple[Any, ...] = ()) -> None:
         super().__init__(message)
         self.findings = findings
-
-
-class GapError(DiagnoseError):
-    """What `diagnose_gap` was told of a model cannot be so: an error below 0, an unknown curve, data without targets."""
