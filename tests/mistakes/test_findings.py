@@ -98,6 +98,18 @@ def test_a_model_that_errs_often_is_no_witness() -> None:
     assert finding.severity.value == "info" and "its own mistakes" in finding.message
 
 
+@pytest.mark.parametrize(("rest", "count"), [(0.25, 0), (0.06, 1)])
+def test_mistakes_where_the_model_is_unsure_are_its_own(rest: float, count: int) -> None:
+    """2 % in the surest quarter: little beside a quarter of the others, much beside 6 % of them."""
+    draw = np.random.default_rng(0)
+    size = 8000
+    given = draw.integers(0, 10, size)
+    share = np.where(np.arange(size) < size // 4, 0.02, rest)
+    predicted = np.where(draw.random(size) < share, (given + 1) % 10, given)
+    sure = np.linspace(0.99, 0.4, size).astype(np.float32)
+    assert len(found(Mistakes(scores(given, predicted, confidence=sure)))) == count
+
+
 def test_a_tracked_training_is_judged_by_the_shape_of_its_margins() -> None:
     draw = np.random.default_rng(0)
     given = np.zeros(5000, dtype=np.int64)

@@ -1,30 +1,10 @@
-"""Answering only where the model is confident: coverage, the error-coverage curve, the threshold for an accuracy.
-
-The threshold is chosen on data of which the same promise is to hold, so its choice has to be paid for. Chosen as the
-lowest one at which the observed accuracy is high enough, it would be too low about half the time. Here thresholds
-are tested one after the other, from the most confident examples on, each at the risk that is at hand, until one
-fails: whatever comes after the first one that is truly too low is tested only if that one is let through, so the risk
-is taken once and not once per threshold ("fixed sequence testing"). Because the few most confident examples prove
-little, and may hold a mistake, there are several places to begin, which share the risk; what one of them has not lost
-is handed on ("fallback").
-
-Why it holds: let t be the lowest threshold at which the true accuracy is high enough, and let examples just below t
-be right no more often than is wanted, as they are where accuracy rises with confidence. Of the k most confident
-examples, when more than those above t, no more are right than of k draws at the wanted accuracy, so a binomial test
-lets them through with at most its risk; and the risks of all places to begin sum to 1 - confidence. Tests are exact
-(Clopper-Pearson), because Wilson's interval falls short of its promise for shares near 1, which is where these are.
-Tests in tests/metrics/test_coverage.py measure how often the promise is kept, on models that are not monotone too.
-
-Source: Wiens & Dmitrienko, "The fallback procedure for evaluating a single family of hypotheses", 2005; Angelopoulos et
-al., "Learn then test: calibrating predictive algorithms to achieve risk control", 2021; Geifman & El-Yaniv, "Selective
-classification for deep neural networks", 2017, take a Bonferroni bound in its place.
-"""
+"""Answering only where the model is confident: coverage, the error-coverage curve, the threshold for an accuracy."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,16 +13,11 @@ from diagnose.errors import MetricError
 from diagnose.findings import json_safe
 from diagnose.metrics._inputs import Floats, array, check_range, class_numbers, probabilities
 from diagnose.metrics._plot import axes_in
+from diagnose.metrics._promise import optimistic_choice, ordered_by_confidence, promised, why_none
 from diagnose.metrics._result import Metric
-from diagnose.stats.intervals import CONFIDENCE, binomial_cdf, wilson, wilson_ends
+from diagnose.stats.intervals import CONFIDENCE, wilson, wilson_ends
 
 Bools: TypeAlias = NDArray[np.bool_]
-
-_STEPS: Final = 100
-"""Thresholds that are tried: one for each percent of coverage."""
-_STARTS: Final = 8
-_MISTAKES_PER_START: Final = 10
-"""A place to begin has to have data enough: one for each ten mistakes that the wanted accuracy allows, at most 8."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +181,7 @@ def coverage_curve(
         El-Yaniv & Wiener, "On the foundations of noise-free selective classification", 2010 (risk-coverage curve).
     """
     sure, right = confidences(scores, labels, correct, from_logits)
-    ordered, good, last = _ordered(sure, right)
+    ordered, good, last = ordered_by_confidence(sure, right)
     answered = last + 1
     wrong = (answered - good[last]).astype(np.float64)
     low, high = wilson_ends(wrong, answered.astype(np.float64), confidence=confidence)
@@ -241,8 +216,8 @@ def coverage_at_accuracy(
 
     The promise includes the choice of the threshold: if this is done for many models, in at least a share `confidence`
     of them the answers to new examples of the same kind, from `threshold` on, have the wanted accuracy (or no threshold
-    is promised). How, and why: the head of this module. It needs examples: for 98 %, at least 149 answers without a
-    mistake, more with one. The data must not have been used for training or for choosing the model.
+    is promised). How, and why: the head of metrics/_promise.py. It needs examples: for 98 %, at least 149 answers
+    without a mistake, more with one. The data must not have been used for training or for choosing the model.
 
     Args:
         scores, labels, correct, from_logits: as for `coverage`.
@@ -263,12 +238,12 @@ def coverage_at_accuracy(
     if not 0 < confidence < 1:
         raise MetricError(f"confidence is {confidence}, and has to be in (0, 1).")
     sure, right = confidences(scores, labels, correct, from_logits)
-    ordered, good, last = _ordered(sure, right)
-    optimistic = _optimistic(ordered, good, last, accuracy)
+    ordered, good, last = ordered_by_confidence(sure, right)
+    optimistic = optimistic_choice(ordered, good, last, accuracy)
     name = f"coverage at {100 * accuracy:g} % accuracy"
-    answered = _promised(good, last, accuracy, 1 - confidence)
+    answered = promised(good, last, accuracy, 1 - confidence)
     if not answered:
-        reason = _why_none(good, last, accuracy, confidence)
+        reason = why_none(good, last, accuracy, confidence)
         none = wilson(0, len(sure), confidence=confidence)
         return Coverage(
             coverage=Metric.of(name, none, len(sure), method="Wilson"),
@@ -314,79 +289,6 @@ def confidences(scores: Any, labels: Any, correct: Any, from_logits: bool) -> tu
     if chances.ndim == 1:
         return np.maximum(chances, 1 - chances), (chances >= 0.5) == (numbers == 1)
     return chances.max(1), chances.argmax(1) == numbers
-
-
-# ---------------------------------------------------------------------- the choice
-
-
-def _ordered(sure: Floats, right: Bools) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
-    """Confidences falling, right ones among the first k + 1, and the last place of each group of equal confidences."""
-    order = np.argsort(-sure, kind="stable")
-    ordered = sure[order]
-    last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
-    return ordered, np.cumsum(right[order]), last
-
-
-def _promised(good: NDArray[np.int64], last: NDArray[np.int64], wanted: float, risk: float) -> int:
-    """How many of the most confident examples can be answered; 0 for none."""
-    tried, begins = _plan(len(good), wanted, risk)
-    # Equal confidences are answered together.
-    ends = last[np.searchsorted(last, tried - 1)] + 1
-    at_hand, best = 0.0, 0
-    for number, answered in zip(tried.tolist(), ends.tolist(), strict=True):
-        at_hand += risk / len(begins) if number in begins else 0.0
-        if at_hand and _chance_of_so_few_mistakes(answered, int(good[answered - 1]), wanted) <= at_hand:
-            best = answered
-        else:
-            at_hand = 0.0
-    return best
-
-
-def _plan(count: int, wanted: float, risk: float) -> tuple[NDArray[np.int64], set[int]]:
-    """Which numbers of answers are tested, and where a share of the risk is brought in.
-
-    It depends on nothing in the data but how many there are.
-    """
-    starts = int(min(max(count * (1 - wanted) / _MISTAKES_PER_START, 1), _STARTS))
-    least = fewest_answers(wanted, risk / starts)
-    if least > count:
-        return np.zeros(0, np.int64), set()
-    tried = np.unique(np.append(np.arange(least, count, max(count // _STEPS, 1)), count))
-    places = [least + (count - least) * part / starts for part in range(starts)]
-    return tried, {int(tried[np.searchsorted(tried, place)]) for place in places}
-
-
-def _chance_of_so_few_mistakes(answered: int, right: int, wanted: float) -> float:
-    """The chance that so many or more answers are right if the accuracy is only the wanted one."""
-    return float(binomial_cdf(answered, 1 - wanted, answered - right)[-1])
-
-
-def fewest_answers(wanted: float, risk: float) -> int:
-    """How many answers without a mistake prove an accuracy."""
-    return math.ceil(math.log(risk) / math.log(wanted))
-
-
-def _optimistic(
-    ordered: Floats, good: NDArray[np.int64], last: NDArray[np.int64], wanted: float
-) -> tuple[float, float] | None:
-    enough = np.flatnonzero(good[last] >= wanted * (last + 1))
-    if not len(enough):
-        return None
-    place = last[enough[-1]]
-    return float(ordered[place]), float(place + 1) / len(ordered)
-
-
-def _why_none(good: NDArray[np.int64], last: NDArray[np.int64], wanted: float, confidence: float) -> str:
-    tried, _ = _plan(len(good), wanted, 1 - confidence)
-    if not len(tried):
-        least = fewest_answers(wanted, 1 - confidence)
-        return f"that takes at least {least} answers without a mistake, and there are {len(good)} examples"
-    first = int(last[np.searchsorted(last, tried[0] - 1)]) + 1
-    wrong = first - int(good[first - 1])
-    return (
-        f"{wrong} of the {first} most confident answers are wrong, and no larger number that was tried has "
-        "so few mistakes that it proves the accuracy"
-    )
 
 
 def _at(sure: Floats, right: Bools, threshold: float, confidence: float, name: str) -> Coverage:
