@@ -7,5 +7,6 @@ from diagnose.mistakes._places import Place
 from diagnose.mistakes._rankings import Entry
 from diagnose.mistakes._scores import Scores
 from diagnose.mistakes._slices import Slice
+from diagnose.mistakes._tracked import TrackedExamples, scores_of
 
-__all__ = ["Confusion", "Entry", "Examples", "Mistakes", "Place", "Scores", "Slice", "mine_mistakes"]
+__all__ = ["Confusion", "Entry", "Examples", "Mistakes", "Place", "Scores", "Slice", "TrackedExamples", "mine_mistakes", "scores_of"]
