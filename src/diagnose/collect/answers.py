@@ -25,7 +25,13 @@ _BINARY: Final = ("BinaryCrossEntropyWithLogitsBackward0", "BinaryCrossEntropyBa
 _PICKED: Final = ("GatherBackward0", "IndexBackward0")
 _SOFTMAX: Final = {"LogSoftmaxBackward0": "log", "SoftmaxBackward0": "probability"}
 _COMPILED: Final = "CompiledFunctionBackward"
-_VIEWS: Final = ("ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0", "SqueezeBackward1", "UnsqueezeBackward0")
+_VIEWS: Final = (
+    "ViewBackward0",
+    "UnsafeViewBackward0",
+    "ReshapeAliasBackward0",
+    "SqueezeBackward1",
+    "UnsqueezeBackward0",
+)
 
 SOFT: Final = "its labels are probabilities or mixtures (mixup, soft targets), not one class per example"
 OTHER: Final = "no part of the loss compares one class per example: no cross entropy is behind it"

@@ -29,21 +29,34 @@ _LABEL_BYTES: Final = 1 << 20
 
 
 class Table:
-    """A data set, as far as its examples are named: it is held weakly, by its identity where that is impossible."""
+    """A data set, as far as its examples are named: it is held weakly, by its identity where that is impossible.
+
+    One of the same kind and size that is made after it is gone is the same one, made anew for the next epoch; if it is
+    not, labels are seen to change.
+    """
 
     def __init__(self, dataset: Any) -> None:
-        self.identity = id(dataset)
         try:
             self.size = len(dataset)
         except (TypeError, NotImplementedError):
             self.size = 0
+        self._hold(dataset)
+
+    def _hold(self, dataset: Any) -> None:
+        self._identity, self._kind = id(dataset), type(dataset)
         try:
             self._dataset: weakref.ref[Any] | None = weakref.ref(dataset)
-        except TypeError:
+        except TypeError:  # a list
             self._dataset = None
 
     def is_of(self, dataset: Any) -> bool:
-        return self._dataset() is dataset if self._dataset is not None else self.identity == id(dataset)
+        if self._dataset is None:
+            return self._identity == id(dataset)
+        held = self._dataset()
+        if held is None and type(dataset) is self._kind and len(dataset) == self.size:
+            self._hold(dataset)
+            return True
+        return held is dataset
 
     @property
     def dataset(self) -> Any:

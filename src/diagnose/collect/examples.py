@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diagnose.collect.answers import Answer, AnswerReader, SOFT
+from diagnose.collect.answers import SOFT, Answer, AnswerReader
 from diagnose.collect.batches import Batch, Batches, Ints, Table, names_of
 from diagnose.collect.graph import Node
 from diagnose.collect.reading import Unseen, accessible
@@ -45,9 +45,9 @@ _NODES: Final = 4096
 _ROW_VALUES: Final = 4096
 _AS_INTEGERS: Final = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
+# Reasons; see also answers.py.
 UNMATCHED: Final = "the labels of the loss are not those of a batch of a DataLoader"
 NO_ROWS: Final = "examples cannot be told apart: there is no DataLoader, and the input of the model is not seen"
-NEVER_AGAIN: Final = "no example is ever met again: its rows change (augmentation), or there is only one epoch"
 
 
 @dataclass(eq=False)
@@ -126,7 +126,24 @@ class _Sums:
                 array = getattr(self, name)
                 setattr(self, name, np.concatenate([array, np.full(grow, filling, dtype=array.dtype)]))
 
-    def add(self, rows: Ints, margin: Floats, loss: Floats, given: Ints, predicted: Ints) -> None:
+    def take_in(self, parts: list[tuple[Ints, _Numbers]]) -> None:
+        """Of several batches, together if no example is met twice in them."""
+        self.classes = max(self.classes, *(numbers.classes for _, numbers in parts))
+        per_row = [(rows, numbers.per_example(len(rows))) for rows, numbers in parts]
+        joined = np.concatenate([rows for rows, _ in per_row])
+        if len(per_row) > 1 and len(np.unique(joined)) == len(joined):
+            columns = [[getattr(each, name) for _, each in per_row] for name in _COLUMNS]
+            self._add(joined, *(np.concatenate(column) for column in columns))
+            return
+        for rows, each in per_row:
+            self._add(rows, each.margin, each.loss, each.given, each.predicted)
+
+    def _add(self, rows: Ints, margin: Floats, loss: Floats, given: Ints, predicted: Ints) -> None:
+        good = np.isfinite(margin)
+        if not good.all():
+            rows, margin, loss, given, predicted = (a[good] for a in (rows, margin, loss, given, predicted))
+        if not len(rows):
+            return
         self.room(int(rows.max()) + 1)
         before = self.given[rows]
         self.changed += int(((before >= 0) & (before != given)).sum())
@@ -143,6 +160,7 @@ class _Sums:
                 stream.sums, stream.counts, stream.views = self.sum.copy(), self.count.copy(), self.views
 
 
+_COLUMNS: Final = ("margin", "loss", "given", "predicted")
 _FILLINGS: Final = {"count": 0, "sum": 0, "fading": 0, "given": -1, "predicted": -1, "loss": np.nan}
 
 
@@ -213,7 +231,9 @@ class ExampleTracker:
     # -- some dozens of steps together --------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Takes in what waits."""
+        """Takes in what waits; nothing while a dispatch mode of the user's would see it."""
+        if torch._C._len_torch_dispatch_stack():
+            return
         waiting, self._waiting, self._bytes = self._waiting, [], 0
         whole = [each for each in waiting if each.answer.is_intact]
         if len(whole) < len(waiting):
@@ -222,33 +242,33 @@ class ExampleTracker:
             return
         with Unseen():
             judged = _judge([each.answer for each in whole])
+            named: dict[int, list[tuple[Ints, _Numbers]]] = {}
             for each, numbers in zip(whole, judged, strict=True):
                 if numbers is None:
                     self._complain(SOFT)
-                else:
-                    self._take_in(each, numbers)
+                elif (found := self._name(each, numbers)) is not None:
+                    named.setdefault(self._sums.index(found[1]), []).append((found[0], numbers))
+        for index, parts in named.items():
+            self._sums[index].take_in(parts)
         for sums in self._sums:
             sums.look()
 
-    def _take_in(self, waiting: _Waiting, numbers: _Numbers) -> None:
+    def _name(self, waiting: _Waiting, numbers: _Numbers) -> tuple[Ints, _Sums] | None:
+        """Which examples the numbers are about."""
         if waiting.rows is not None:
             if waiting.rows._version != waiting.rows_version:
-                return
+                return None
             rows, sums = self._hashed(waiting.rows, numbers)
         else:
             matched = self._matched(waiting)
             if matched is None:
                 self._complain(UNMATCHED)
-                return
+                return None
             batch, start, count = matched
             rows, sums = batch.rows[start : start + count], self._sums_of(batch.table)
         if sums is None or not len(rows) or len(numbers.margin) % len(rows):
-            return
-        sums.classes = max(sums.classes, numbers.classes)
-        per_row = numbers.per_example(len(rows))
-        good = np.isfinite(per_row.margin)
-        if good.any():
-            sums.add(rows[good], per_row.margin[good], per_row.loss[good], per_row.given[good], per_row.predicted[good])
+            return None
+        return rows, sums
 
     def _matched(self, waiting: _Waiting) -> tuple[Batch, int, int] | None:
         """The batch that these labels came with, newest first; and which of its examples they are of."""

@@ -161,7 +161,9 @@ class TrackedExamples:
             "suspect": int((below & ~surest).sum()),
             "look": int(((self.margin < 0) & ~below).sum()),
             "limit": found.limit,
-            "precision": [found.precision.value, found.precision.low, found.precision.high] if found.precision else None,
+            "precision": [found.precision.value, found.precision.low, found.precision.high]
+            if found.precision
+            else None,
             "recall": found.recall,
             "wrong": found.wrong,
             "reason": found.reason,
