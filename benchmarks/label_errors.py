@@ -5,12 +5,12 @@
 Each cell is a data set, a network, a kind and a rate of flips, and a number of epochs (as many as one would train for,
 and five times as many). The labels of the validation set are flipped too. In each cell:
 
-- tracked: one training under `diagnose.watch(track_examples=True)`; examples are ranked by `examples.margin`. The suspects
-  are those below `examples.assessment.limit`, and the cell holds if their precision and recall are at least 0.8, or if
-  the assessment says that they may not be.
+- tracked: one training under `diagnose.watch(track_examples=True)`; examples are ranked by `examples.margin`. The
+  suspects are those below `examples.assessment.limit`, and the cell holds if their precision and recall are at least
+  0.8, or if the assessment says that they may not be.
 - AUM (Pleiss et al. 2020): the mean logit margin over all epochs of the same training.
-- cleanlab (Northcutt et al. 2021): normalized margin and self-confidence of out-of-sample probabilities, from five further
-  trainings of as many epochs.
+- cleanlab (Northcutt et al. 2021): normalized margin and self-confidence of out-of-sample probabilities, from five
+  further trainings of as many epochs.
 
 Costs are processor seconds. Results are written as they come; a run goes on where an earlier one has stopped.
 """
@@ -78,7 +78,7 @@ def load(setting: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def flip(inputs: np.ndarray, classes: np.ndarray, kind: str, rate: float, seed: int) -> np.ndarray:
     """Labels of which exactly a share of `rate` is wrong.
 
-    uniform: any other class; class-pair: the next class; confusable: the class that a linear model confuses it with most.
+    uniform: any other class; class-pair: the next class; confusable: the one that a linear model confuses it with most.
     """
     rng = np.random.default_rng(seed + 1000)
     count, number = int(classes.max()) + 1, round(rate * len(classes))
@@ -246,11 +246,11 @@ def _found(wrong: np.ndarray, flagged: np.ndarray) -> dict[str, Any]:
 
 def cells(settings: list[str], seeds: list[int], quick: bool) -> Iterator[tuple[str, str, float, int, int]]:
     for seed in seeds:
-        for setting in settings:
-            # Two classes have one other class: all kinds of flips are the same.
-            for kind in KINDS[:1] if setting == "cancer-mlp" or quick else KINDS:
-                for rate in RATES:
-                    for duration in DURATIONS[:1] if quick else DURATIONS:
+        for duration in DURATIONS[:1] if quick else DURATIONS:
+            for setting in settings:
+                # Two classes have one other class: all kinds of flips are the same.
+                for kind in KINDS[:1] if setting == "cancer-mlp" or quick else KINDS:
+                    for rate in RATES:
                         yield setting, kind, rate, duration, seed
 
 
@@ -287,8 +287,8 @@ def verdicts(results: list[dict[str, Any]]) -> list[str]:
     lines = [
         f"- {len(claimed)} of {len(results)} cells claim precision and recall of {LEAST} or more; {len(kept)} of them "
         "keep it; the others say that they may not.",
-        f"- Suspects have a limit in {len(limited)} cells; their precision is at least {LEAST} in {len(precise)} of them "
-        f"(mean {np.mean([r['true']['precision'] for r in limited]) if limited else np.nan:.2f}, estimated "
+        f"- Suspects have a limit in {len(limited)} cells; their precision is at least {LEAST} in {len(precise)} of "
+        f"them (mean {np.mean([r['true']['precision'] for r in limited]) if limited else np.nan:.2f}, estimated "
         f"{np.mean([r['estimate']['precision'] for r in limited]) if limited else np.nan:.2f}).",
         f"- A fixed limit of -0.25 would keep both in {len(fixed)} cells, without saying in which.",
     ]

@@ -31,12 +31,16 @@ class FactoryError(DiagnoseError):
     """A FACTORY (`MODULE:NAME` or `FILE.py:NAME`) cannot be found, fails, or returns something else than it should."""
 
 
+class InspectionError(DiagnoseError):
+    """What was given to an Inspector does not fit together: numbers of ids, inputs and labels, or ids given twice."""
+
+
 class CheckError(DiagnoseError):
     """What was given to a check cannot be checked: it raises, returns nothing to check, or has no such parameter."""
 
 
 class MistakesError(DiagnoseError):
-    """Mistakes cannot be mined: data that cannot be read, outputs and targets that do not fit or leave the task open."""
+    """Mistakes cannot be mined: data cannot be read, or outputs and targets do not fit or leave the task open."""
 
 
 class WrongGradientError(DiagnoseError, AssertionError):

@@ -274,6 +274,60 @@ A softmax or sigmoid that is only applied in evaluation mode, and a momentum of 
 ## Source
 Ioffe & Szegedy, "Batch Normalization", 2015; Srivastava et al., "Dropout", 2014.
 """,
+    "suspect-labels": """\
+Labels that a good model contradicts, where it is surest.
+
+## What it means
+`diagnose.mine_mistakes`, `diagnose mistakes` or a tracked training compared the probability of each given label with
+that of the best other class: the margin. A model's own mistakes are where it is unsure, but labels that are not true
+do not ask how sure the model is. On the quarter of the examples where it is surest it contradicts more than 1 % of the
+labels, by the whole interval, and not far fewer than elsewhere. In a tracked training, mean margins far below 0 are a
+hill of their own.
+
+Suspect is not wrong. Where people looked at labels that such a method had flagged, about half were right. As an info:
+the model errs on more than a fifth of all examples, so that many of the suspects are its own mistakes.
+
+The evidence is strongest from a tracked training (the mean over the epochs), then from out-of-fold probabilities
+(`probabilities=`), and weakest from a trained model that was trained on these labels: it learns them by heart, so that
+no finding does not mean that all labels are true.
+
+## What to do
+- Look at the examples, the lowest margin first (`mistakes.suspects`), and let a second person look.
+- Correct what is not true and keep what is merely hard; delete nothing by rule, least of all from test data.
+- If there are many, look for their common cause: one source, one annotator, one class, a shifted file.
+
+## Source
+Goodfellow, Bengio & Courville, *Deep Learning*, section 11.5; Pleiss et al., "Identifying mislabeled data using the
+area under the margin ranking", 2020; Northcutt et al., "Pervasive label errors in test sets", 2021.
+""",
+    "confused-classes": """\
+A class is often taken for one other class.
+
+## What it means
+More than a tenth of the class, by the 99 % interval, is taken for this one other class, and three times as much as if
+its mistakes were spread evenly. As a warning: more than half of it is, so that the class is not known at all.
+
+## What to do
+- Look at examples of both side by side. What a person cannot tell apart from what the model is given, it cannot either:
+  a higher resolution, another channel, or one class in place of two.
+- Otherwise more examples of this pair help most, of the rarer one first.
+- Where nearly all of a class is taken for another one, compare the order of the class names, and how labels are made.
+""",
+    "weak-slice": """\
+The error of a group of examples is above that of the rest.
+
+## What it means
+Examples were grouped by the columns of the metadata that `mine_mistakes` was given, and pairs of columns. The error of
+the group is higher than can be by chance, corrected for all groups that were tried (Holm's method, at 1 %).
+
+## What to do
+- Count the group's training examples: of what is rare, more is needed.
+- Look at its examples of highest loss: are they recorded, scaled, cut or labelled otherwise?
+- A group may be harder and nothing wrong with it. Its error is what its users will see, whatever the mean says.
+
+## Source
+Holm, "A simple sequentially rejective multiple test procedure", 1979; Chung et al., "Slice Finder", 2019.
+""",
     "hard-coded-dtype": """\
 A tensor of a fixed type does not follow when the model is cast to another one.
 
@@ -306,5 +360,222 @@ holds it.
 
 ## Source
 PyTorch documentation: "CUDA semantics", "Meta device".
+""",
+    "duplicate-examples": """\
+Examples are in the data more than once.
+
+## What it means
+The inputs of these examples are equal in every value, and chance does not explain it: where rows of whole numbers are
+equal by chance, many more are equal in all but one of their parts, and here they are not. A few copies are an `info`;
+from 1 % of the examples on they are a `warning`, because after a random split about that share of the test set has been
+trained on.
+
+## What to do
+Keep one of each, before the data are split. If copies are meant (oversampling of a rare class), split first.
+
+## Source
+Barz & Denzler, "Do we train on test data? Purging CIFAR of near-duplicates", 2020.
+""",
+    "conflicting-labels": """\
+The same example has different labels.
+
+## What it means
+As a `warning`: examples are copies of one another, exactly or nearly, and their labels differ, so at least one of each
+group is wrong. Targets that are values conflict if they differ by more than half a standard deviation of all targets.
+
+As an `info`: inputs take so few values that examples are equal by chance. Their labels may all be right; but no model
+can tell them apart, and the message says which error that leaves.
+
+## What to do
+Look at each group, and keep one example with the right label. If the labels of one source are mostly the wrong ones,
+look at how they came in: a join, a sort, an older version of the list of classes.
+
+## Source
+Northcutt, Athalye & Mueller, "Pervasive label errors in test sets destabilize machine learning benchmarks", 2021.
+""",
+    "non-finite-inputs": """\
+Inputs or targets are NaN or infinite.
+
+## What it means
+The finding counts the examples with such values. A single one makes the loss of its batch NaN, and with it all weights
+from that step on.
+
+## What to do
+Find where they come from: missing values, a division by a standard deviation of zero, the logarithm of zero. Fill them
+in or leave the examples out before training.
+""",
+    "label-outside-classes": """\
+Labels are not numbers of classes.
+
+## What it means
+A label is negative, or not below the number of classes. On a GPU this ends in a device-side assertion far from its
+reason. The label -100, which losses leave out by default, is not counted.
+
+## What to do
+Map the labels to 0 ... K - 1. They may be counted from 1, or a code (-1, 255) may stand for "unknown": give that to the
+loss as `ignore_index`.
+""",
+    "single-example-class": """\
+A class has one example only.
+
+## What it means
+It cannot be both in the training set and in the test set: its error is unknown, or certain. Often it is a label that
+was mistyped. Nothing is said where most classes are that small.
+
+## What to do
+Look at the example. Correct its label, collect more of its class, or merge the class with another one.
+""",
+    "near-duplicate-examples": """\
+Examples are nearly equal to others.
+
+## What it means
+Images, signals and rows of tables: a pair is much nearer than the density of the data around it makes likely, in as
+many dimensions as the data vary there. For images a shift by a pixel, brightness and contrast do not count. So digits
+that look alike are no duplicates, and a copy with some noise is. Texts: at least 80 % of their shingles (three words
+in a row) are common, and texts are not made from templates.
+
+A few are an `info`, from 1 % of the examples on a `warning`.
+
+## What to do
+Keep one of each, or keep each group on one side of every split: frames of one film, crops of one picture, scans of
+one page.
+
+## Source
+Facco et al., "Estimating the intrinsic dimension of datasets by a minimal neighborhood information", 2017; Simard,
+LeCun & Denker, "Efficient pattern recognition using a new transformation distance", 1993; Broder, "On the resemblance
+and containment of documents", 1997; Barz & Denzler, "Do we train on test data?", 2020.
+""",
+    "differently-normalized-examples": """\
+Some examples, or the test set, are of another scale than the rest.
+
+## What it means
+A group of examples is separated by a gap, by a factor of three or more, from all others in scale; it shows the same
+things, and of a table most columns are concerned. Or images with negative values are among images that have none.
+Between two sets (`compare`), an `error`: scales overlap by less than 5 % and differ by a factor of three, or only one
+of the sets has negative values.
+
+## What to do
+Prepare all data by one function, with the mean and the standard deviation of the training set. The message says
+between which values both lie: 0 to 255 beside 0 to 1 is a division that is missing, or was done twice.
+""",
+    "inverted-images": """\
+Images have bright and dark exchanged.
+
+## What it means
+Their ground is bright where that of nearly all others is dark, or the reverse, and exchanging both makes them like
+the others. Photographs have no such ground, and nothing is said of them.
+
+## What to do
+Invert them when they are loaded, or teach both by augmentation if both will be met later.
+""",
+    "outlying-examples": """\
+Examples have a value that lies far outside of the rest.
+
+## What it means
+A column of a table, or the mean or the contrast of an image, is at least twice as far from the median as that of all
+others, and the gap is wider than tails as heavy as a power law explain. A `warning` if it is ten times as far, as a
+slipped decimal point or a code for missing values (-999) is; else an `info`, for rare things lie outside too.
+
+## What to do
+Look at the examples: the evidence says which value of each is meant. Correct or leave out what is wrong, keep what is
+only rare. A heavy-tailed column is better given as its logarithm.
+
+## Source
+Hill, "A simple general approach to inference about the tail of a distribution", 1975; Rényi, "On the theory of order
+statistics", 1953.
+""",
+    "blank-images": """\
+Images show nothing.
+
+## What it means
+All values are one and the same, or nearly so: less than a tenth of the usual contrast, separated by a gap from all
+other images, and nothing like what these show. If most of a class are blank, that is what the class means: an `info`.
+
+## What to do
+Look for files that could not be read, for crops beyond the edge, for a mask that covers everything. Leave such
+examples out: their labels can only be learned by heart.
+""",
+    "empty-texts": """\
+Texts hold no word, or sequences nothing but padding.
+
+## What it means
+After cleaning and tokenizing, nothing is left of these examples. A mean over no positions is NaN; a softmax over
+positions that are all masked is, too.
+
+## What to do
+Leave them out, and find where they come from: missing fields that were read as empty texts, or cleaning that removes
+all.
+""",
+    "truncated-texts": """\
+Texts were cut.
+
+## What it means
+Many more texts have exactly the greatest length than the lengths just below, or a few are far shorter than all
+others. Where half of all have the greatest length, they are blocks on purpose, and nothing is said.
+
+## What to do
+Check what is lost behind the end. Raise the limit of the tokenizer, keep the part that matters, or cut into windows.
+""",
+    "rare-class": """\
+Classes have far fewer examples than others.
+
+## What it means
+A class has less than a tenth of the examples that each would have were all of one size. It is an `info` unless the
+model's error on rare classes is known and is higher than on the others by ten points or more, by the lower end of a
+Newcombe interval: then a `warning`.
+
+## What to do
+Collect more of them, weight their loss, or draw them more often; report the error of each class, for the mean over
+all examples hides that of rare ones. After reweighting, probabilities are those of the reweighted world.
+
+## Source
+He & Garcia, "Learning from imbalanced data", 2009; Newcombe, 1998.
+""",
+    "ambiguous-examples": """\
+Many examples lie between two classes.
+
+## What it means
+The model's two highest probabilities differ by less than .1, for at least 1 % of the examples.
+
+## What to do
+Look at some. If you cannot tell either, ask for a second label, allow for both, or let the model abstain. If you can,
+the model has not learned what tells these classes apart.
+""",
+    "train-test-duplicates": """\
+Test examples are in the training set.
+
+## What it means
+They are equal to training examples in every value, or nearly so, beyond what chance and the density of the data
+explain (see `duplicate-examples` and `near-duplicate-examples`). The model has learned them by heart, so that the
+test error is too small, and what is chosen by it is chosen for memory.
+
+## What to do
+Take them out of the training set, rather than out of the test set, and train again. Then split by what belongs
+together (patient, film, page), before anything is copied or resampled.
+
+## Source
+Kapoor & Narayanan, "Leakage and the reproducibility crisis in machine-learning-based science", 2023; Barz & Denzler,
+2020.
+""",
+    "channels-reversed": """\
+One of two sets has its colour channels in the reverse order.
+
+## What it means
+The first channel is, on average, as much above the last in the test set as it is below it in the training set, by six
+standard errors. Within one set that cannot be known, and not where colours are balanced.
+
+## What to do
+OpenCV reads BGR, Pillow and torchvision RGB: read both sets with the same library, or flip one with `image[...,
+::-1]`.
+""",
+    "class-not-in-training": """\
+Test examples are of a class that training never shows.
+
+## What it means
+No model that was trained on this training set can be right about them.
+
+## What to do
+Number the classes by one list (sorted names of folders differ where a folder is missing), and split so that each
+class is on both sides.
 """,
 }

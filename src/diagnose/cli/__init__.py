@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from diagnose.cli import check, check_gradients, explain, report, rules, run
+from diagnose.cli import check, check_gradients, explain, mistakes, report, rules, run
 from diagnose.cli._parser import Overview, Parser, reject
 from diagnose.errors import DiagnoseError
 
@@ -30,6 +30,7 @@ examples:
   diagnose report diagnose-runs/train-20260102-030405
   diagnose check train.py:make_all     try out the model on one batch
   diagnose check-gradients ops.py:make_op
+  diagnose mistakes train.py:make_trained --out mistakes
 
 `diagnose COMMAND --help` says more about each.
 """
@@ -77,7 +78,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     )
     parser.add_argument("--version", action=_ShowVersion, help="show the version and exit")
     commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for module in (run, explain, rules, report, check, check_gradients):
+    for module in (run, explain, rules, report, check, check_gradients, mistakes):
         module.add_parser(commands)
     return parser, commands.choices
 

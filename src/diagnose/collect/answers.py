@@ -1,14 +1,15 @@
 """What a loss compares with what: outputs and labels of one class per example, from the graph behind it.
 
-The call of a loss function is not seen on steps that are not sampled, but what it keeps for its backward is there when
-`backward` begins. Where it lies does not change from step to step, so it is looked for once, and found by its path after.
+The call of a loss function is not seen on steps that are not sampled, but what it keeps for its backward is there
+when `backward` begins. Where it lies does not change from step to step, so it is looked for once, and found by its path
+after.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import torch
 from torch import Tensor

@@ -1,7 +1,7 @@
 """Which examples a batch is made of: the indices that a DataLoader's sampler gave for it.
 
-Indices are drawn ahead of the batch, by as many batches as are prefetched, and batches are yielded in the order in which
-their indices were drawn. So they are queued, and matched when a batch is yielded.
+Indices are drawn ahead of the batch, by as many batches as are prefetched, and batches are yielded in the order in
+which their indices were drawn. So they are queued, and matched when a batch is yielded.
 """
 
 from __future__ import annotations

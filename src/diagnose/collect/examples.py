@@ -7,11 +7,11 @@ the arithmetic is done for some dozens of steps together.
 Examples are named by their position in the data set (batches.py), verified by their labels; without a DataLoader by a
 hash of the row that the first layer is given.
 
-Two means are kept, and neither needs all margins. A network learns right labels before wrong ones, which it learns by
-heart later, so late epochs say less:
+Two means are kept, and neither needs all margins. A network learns right labels before wrong ones, which it learns
+by heart later, so late epochs say less:
 
-- with an evaluation: the mean up to twice the time of the best one. A mean over a window stands for its middle, which is
-  then the best evaluation itself.
+- with an evaluation: the mean up to twice the time of the best one. A mean over a window stands for its middle, which
+  is then the best evaluation itself.
 - without: the k-th time that an example is met counts 1/k. That is the mean over windows of all lengths, each doubling
   counting alike: what to assume where the scale of a time is unknown (Jeffreys).
 """
@@ -141,7 +141,8 @@ class _Sums:
     def _add(self, rows: Ints, margin: Floats, loss: Floats, given: Ints, predicted: Ints) -> None:
         good = np.isfinite(margin)
         if not good.all():
-            rows, margin, loss, given, predicted = (a[good] for a in (rows, margin, loss, given, predicted))
+            rows, margin, loss = rows[good], margin[good], loss[good]
+            given, predicted = given[good], predicted[good]
         if not len(rows):
             return
         self.room(int(rows.max()) + 1)
@@ -173,8 +174,8 @@ class _Waiting:
 
 
 class ExampleTracker:
-    """Takes in losses and batches, on every step; gives out `TrackedRows`. Memory: 28 bytes per example, 8 more for each
-    of at most 4 evaluations; references to the labels and outputs of 32 steps, at most 16 MiB.
+    """Takes in losses and batches, on every step; gives out `TrackedRows`. Memory: 24 bytes per example, 8 more for
+    each of at most 4 evaluations; references to the labels and outputs of 32 steps, at most 16 MiB.
     """
 
     def __init__(self) -> None:
@@ -391,7 +392,7 @@ class _Numbers:
 
 
 def _judge(answers: list[Answer]) -> list[_Numbers | None]:
-    """The margins of each; None where labels are soft. Answers that fit together are computed together, and read once."""
+    """The margins of each; None where labels are soft. Answers that fit together are computed and read together."""
     groups: dict[Any, list[int]] = {}
     for index, answer in enumerate(answers):
         outputs = answer.outputs
@@ -415,7 +416,7 @@ def _judge(answers: list[Answer]) -> list[_Numbers | None]:
 
 
 def _flat(answer: Answer, width: int) -> tuple[Tensor, Tensor]:
-    """Outputs of shape (M, K), or (M,) of binary labels; labels of shape (M,). Places of an example lie side by side."""
+    """Outputs of shape (M, K), or (M,) of binary labels; labels of shape (M,). An example's places lie side by side."""
     outputs = answer.outputs
     if width and outputs.dim() > 2:
         outputs = outputs.movedim(1, -1)
@@ -477,7 +478,7 @@ def _agree(labels: Tensor, candidate: Tensor) -> bool:
     kinds, named = torch.unique(second).numel(), torch.unique(first).numel()
     if kinds != named or kinds < 2 or kinds > len(labels) // 2:
         return False  # of labels that are all different, any others are new names
-    return torch.unique(torch.stack([first, second]), dim=1).shape[1] == kinds
+    return int(torch.unique(torch.stack([first, second]), dim=1).shape[1]) == kinds
 
 
 # -- what the first layer is given --------------------------------------------------------------------------

@@ -18,10 +18,10 @@ def to_cleanlab(mistakes: Mistakes) -> dict[str, Any]:
     """Labels, probabilities, and a table of issues named as `cleanlab.classification.CleanLearning` names them.
 
     Returns:
-        "labels": shape (N,), "pred_probs": shape (N, K), and "issues": columns is_label_issue (the margin is in the tier
-        "suspect" or worse), label_quality (0 worst, 1 best: the margin brought into [0, 1], as cleanlab's normalized
-        margin is), given_label and predicted_label, in the order of the data; a DataFrame if pandas is installed, else a
-        dict of arrays. Examples without a label are left out; "ids" tells which ones the rows are.
+        "labels": shape (N,), "pred_probs": shape (N, K), and "issues": columns is_label_issue (the margin is in the
+        tier "suspect" or worse), label_quality (0 worst, 1 best: the margin brought into [0, 1], as cleanlab's
+        normalized margin is), given_label and predicted_label, in the order of the data; a DataFrame if pandas is
+        installed, else a dict of arrays. Examples without a label are left out; "ids" tells which ones the rows are.
 
     Raises:
         MistakesError: it is no classification, or its probabilities were not kept.

@@ -50,6 +50,7 @@ def as_json(mistakes: Mistakes) -> dict[str, Any]:
         },
         "confusions": [{**pair.to_json(), "ids": list(pair.ids[:10])} for pair in mistakes.confusions],
         "worst_places": [place.to_json() for place in mistakes.worst_places],
+        "neighbours": [part.to_json() for part in mistakes.neighbours],
         "slices": [part.to_json() for part in mistakes.slices],
         "notes": list(mistakes.notes),
     }

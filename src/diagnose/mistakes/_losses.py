@@ -104,7 +104,7 @@ def per_example(loss_fn: LossFn, output: Any, targets: Tensor, counted: Tensor) 
 
 def _unreduced(loss_fn: LossFn, output: Any, targets: Tensor) -> Tensor | None:
     if isinstance(loss_fn, nn.Module) and isinstance(getattr(loss_fn, "reduction", None), str):
-        same = copy.copy(loss_fn)
+        same: Any = copy.copy(loss_fn)
         same.reduction = "none"
         return _tensor(same(output, targets))
     try:
@@ -113,7 +113,8 @@ def _unreduced(loss_fn: LossFn, output: Any, targets: Tensor) -> Tensor | None:
         has_option = False
     if not has_option:
         return None
-    return _tensor(functools.partial(loss_fn, reduction="none")(output, targets))
+    whole: Callable[..., Any] = loss_fn
+    return _tensor(whole(output, targets, reduction="none"))
 
 
 def _tensor(value: Any) -> Tensor | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from diagnose.findings import Finding
 from diagnose.mistakes._confusions import Confusion, confusions
+from diagnose.mistakes._neighbours import Neighbourhood, neighbourhoods
 from diagnose.mistakes._places import Place
 from diagnose.mistakes._rankings import RANKINGS, Entry, Ranking, entries, ranked
 from diagnose.mistakes._scores import Id, Scores
@@ -85,6 +86,11 @@ class Mistakes:
         """Examples that the model is right about, but only just."""
         return self._ranked("hardest")
 
+    @cached_property
+    def neighbours(self) -> tuple[Neighbourhood, ...]:
+        """Examples whose nearest neighbours have other labels; () if there are no embeddings."""
+        return neighbourhoods(self.scores, k=self.k)
+
     @property
     def rankings(self) -> dict[Ranking, tuple[Entry, ...]]:
         """All rankings by name, the empty ones included."""
@@ -96,7 +102,7 @@ class Mistakes:
         return confusions(self.scores, k=self.k)
 
     def _ranked(self, ranking: Ranking) -> tuple[Entry, ...]:
-        return entries(self.scores, ranked(self.scores, ranking, self.k))
+        return entries(self.scores, ranked(self.scores, ranking, self.k), ranking)
 
     # ------------------------------------------------------------------ numbers
 

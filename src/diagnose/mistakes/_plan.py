@@ -67,8 +67,8 @@ def output_tensor(output: Any) -> Tensor:
     found = next((tensor for tensor in tensors_in(output) if tensor.is_floating_point() and tensor.dim()), None)
     if found is None:
         raise MistakesError(
-            f"The model returned a {type(output).__name__} without a tensor of outputs in it: give predict=, a function "
-            "that makes the outputs (logits, probabilities or values) of what the model returns."
+            f"The model returned a {type(output).__name__} without a tensor of outputs in it: give predict=, a "
+            "function that makes the outputs (logits, probabilities or values) of what the model returns."
         )
     return found
 
@@ -241,9 +241,9 @@ def _class_layout(outputs: Tensor, targets: Tensor, hint: Hint | None, task: Tas
         if len(shape) > 2 or task == "segmentation" or (hint is not None and hint.family == "classes"):
             return "second"  # as torch's own losses have it
         raise MistakesError(
-            f"Outputs of shape {tuple(outputs.shape)} may have their classes in the second or in the last dimension: give "
-            "loss_fn=torch.nn.functional.cross_entropy for the second, or predict=lambda output: output.transpose(1, 2) "
-            "and that loss for the last."
+            f"Outputs of shape {tuple(outputs.shape)} may have their classes in the second or in the last dimension: "
+            "give loss_fn=torch.nn.functional.cross_entropy for the second; for the last, the same and "
+            "predict=lambda output: output.transpose(1, 2)."
         )
     return "last" if last else "second" if second else None
 
@@ -263,8 +263,9 @@ def _kind(outputs: Tensor, plan: Plan, hint: Hint | None, kind: str | None) -> O
             return "probabilities"
         if _within_one(outputs) and outputs.numel() >= _ENOUGH:
             raise MistakesError(
-                "All outputs lie between 0 and 1 but do not sum to 1 over the classes: they may be logits or probabilities "
-                "of one class against the rest. Give outputs='logits', or predict= to make probabilities that sum to 1."
+                "All outputs lie between 0 and 1 but do not sum to 1 over the classes: they may be logits, or each "
+                "the probability of one class against the rest. Give outputs='logits', or predict= to make "
+                "probabilities that sum to 1."
             )
         return "logits"
     if not _within_one(outputs):
@@ -272,8 +273,8 @@ def _kind(outputs: Tensor, plan: Plan, hint: Hint | None, kind: str | None) -> O
     if outputs.numel() >= _ENOUGH:
         return "probabilities"
     raise MistakesError(
-        f"All {outputs.numel()} outputs lie between 0 and 1, too few to tell logits from probabilities: give outputs='logits' "
-        "or outputs='probabilities', or the loss_fn."
+        f"All {outputs.numel()} outputs lie between 0 and 1, too few to tell logits from probabilities: give "
+        "outputs='logits' or outputs='probabilities', or the loss_fn."
     )
 
 
@@ -294,6 +295,6 @@ def _is_binary(targets: Tensor, ignored: int) -> bool:
 
 def _misfit(outputs: Tensor, targets: Tensor, why: str) -> MistakesError:
     return MistakesError(
-        f"Outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(targets.shape)} ({targets.dtype}): {why}. "
-        f"Give predict=, unpack=, or {_ASKS}."
+        f"Outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(targets.shape)} ({targets.dtype}): "
+        f"{why}. Give predict=, unpack=, or {_ASKS}."
     )

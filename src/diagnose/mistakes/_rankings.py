@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -67,9 +67,19 @@ def ranked(scores: Scores, ranking: Ranking, k: int) -> NDArray[np.intp]:
     return _lowest(order, ~scores.is_wrong, k)
 
 
-def entries(scores: Scores, rows: Sequence[int] | NDArray[np.intp]) -> tuple[Entry, ...]:
-    """The examples in the given rows."""
-    found = tiers(scores.margin[np.asarray(rows, dtype=np.intp)]) if scores.has_labels else [None] * len(rows)
+def entries(
+    scores: Scores, rows: Sequence[int] | NDArray[np.intp], ranking: Ranking | None = None
+) -> tuple[Entry, ...]:
+    """The examples in the given rows.
+
+    Args:
+        ranking: "suspects" shows as predicted what speaks against the label: the out-of-fold prediction, if any.
+    """
+    if ranking == "suspects" and scores.source == "out-of-fold" and scores.probabilities is not None:
+        best = scores.probabilities.argmax(axis=1)
+        scores = replace(scores, predicted=best, confidence=scores.probabilities.max(axis=1))
+    margin = scores.margin[np.asarray(rows, dtype=np.intp)]
+    found = tiers(margin, scores.limits) if scores.has_labels else [None] * len(rows)
     return tuple(_entry(scores, int(row), tier) for row, tier in zip(rows, found, strict=True))
 
 

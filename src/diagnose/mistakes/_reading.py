@@ -125,8 +125,8 @@ class _Indexed:
             except TypeError as error:
                 if "default_collate" in str(error):
                     raise MistakesError(
-                        f"Examples {part[0]} to {part[-1]} cannot be put into a batch: {error}. Let the data set return "
-                        "tensors (a transform), or give a DataLoader with a collate_fn."
+                        f"Examples {part[0]} to {part[-1]} cannot be put into a batch: {error}. Let the data set "
+                        "return tensors (a transform), or give a DataLoader with a collate_fn."
                     ) from error
                 raise
             yield Batch(content, part)
@@ -215,8 +215,7 @@ def _of_loader(loader: DataLoader[Any], batch_size: int, seed: int) -> Reader:
     if (
         own_iteration
         or isinstance(loader.dataset, IterableDataset)
-        or (loader.batch_size is None
-        and loader.batch_sampler is None)
+        or (loader.batch_size is None and loader.batch_sampler is None)
     ):
         stream = _Stream(loader)
         if isinstance(loader.sampler, RandomSampler):
@@ -342,6 +341,6 @@ def _length(dataset: Any) -> int:
         return len(dataset)
     except TypeError as error:
         raise MistakesError(
-            f"{type(dataset).__name__} has no length, so its examples have no positions: add __len__, or derive it from "
-            "IterableDataset."
+            f"{type(dataset).__name__} has no length, so its examples have no positions: add __len__, or derive it "
+            "from IterableDataset."
         ) from error

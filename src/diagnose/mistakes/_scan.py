@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from diagnose.collect.nested import tensors_in
-from diagnose.errors import DiagnoseError, MistakesError
+from diagnose.errors import DiagnoseError, InspectionError, MistakesError
 from diagnose.gradcheck._progress import Progress
 from diagnose.isolation import State
+from diagnose.mistakes._inspector import Inspector
 from diagnose.mistakes._losses import LossFn, hint_of, per_example
 from diagnose.mistakes._places import Place
 from diagnose.mistakes._plan import Plan, output_tensor, plan_of
 from diagnose.mistakes._reading import Batch, Reader
-from diagnose.mistakes._scores import Id, Scores, Task
+from diagnose.mistakes._scores import Floats, Id, Scores, Task
 from diagnose.mistakes._scoring import Places, score, summary
 from diagnose.mistakes._unpacking import Call, Unpacking, moved
 from diagnose.mistakes._worst import Worst
@@ -29,13 +30,6 @@ _PEEK_NUMBERS: Final = 100_000
 """Outputs are looked at until there are so many rows or numbers, before it is decided what they are."""
 MOST_KEPT: Final = 25_000_000
 """Probabilities that are kept: 100 MB."""
-
-
-class Inspector(Protocol):
-    """Is fed the data while they are read, and says what is wrong with them."""
-
-    def add(self, ids: Sequence[Id], inputs: Any, labels: Any) -> None:
-        """Takes a batch in, and keeps no more of it than a few numbers for each example."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +45,7 @@ class Options:
     classes: tuple[str, ...] = ()
     ids: Sequence[Id] | str | None = None
     keep_probabilities: bool | None = None
+    embeddings: str | None = None
     k: int = 64
     seed: int = 0
     progress: bool | None = None
@@ -65,13 +60,15 @@ class Scanned:
         positions: of each row, in the data.
         worst: the worst places.
         plan: how outputs were read.
-        notes: what could not be kept.
+        inspector: has seen all batches; None if there was none, or it could not read them.
+        notes: what could not be done.
     """
 
     scores: Scores
     positions: list[int]
     worst: tuple[Place, ...]
     plan: Plan
+    inspector: Inspector | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -86,18 +83,35 @@ class _Pending:
     tokens: Tensor | None
 
 
-def scan(model: Callable[..., Any], reader: Reader, options: Options, inspector: Inspector | None = None) -> Scanned:
+def scan(
+    model: Callable[..., Any] | None,
+    reader: Reader,
+    options: Options,
+    inspector: Inspector | None = None,
+    probabilities: Floats | None = None,
+) -> Scanned:
     """Runs the model over all the data, in eval mode and without gradients; the model is as before afterwards.
+
+    Args:
+        probabilities: by position, what stands in for the outputs if there is no model.
 
     Raises:
         MistakesError: the model raises, or outputs and targets leave open what is asked.
     """
-    return _Scan(model, reader, options, inspector).run()
+    return _Scan(model, reader, options, inspector, probabilities).run()
 
 
 class _Scan:
-    def __init__(self, model: Any, reader: Reader, options: Options, inspector: Inspector | None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        reader: Reader,
+        options: Options,
+        inspector: Inspector | None,
+        probabilities: Floats | None,
+    ) -> None:
         self._model, self._reader, self._options, self._inspector = model, reader, options, inspector
+        self._folds = probabilities
         self._unpacking = Unpacking(model, options.unpack, options.classes)
         self._hint = hint_of(options.loss_fn)
         self._plan: Plan | None = None
@@ -109,6 +123,7 @@ class _Scan:
         self._kept = 0
         self._notes: list[str] = []
         self._worst: Worst | None = None
+        self._embeddings: list[Any] = []
         self._seen = 0
 
     def run(self) -> Scanned:
@@ -119,6 +134,7 @@ class _Scan:
             bar = stack.enter_context(Progress(self._options.progress, "examples"))
             for module in modules:
                 module.eval()
+                stack.callback(self._listen(module))
             device = _device_of(self._model)
             for batch in self._reader.batches():
                 self._take(batch, device)
@@ -131,14 +147,11 @@ class _Scan:
 
     def _take(self, batch: Batch, device: torch.device) -> None:
         call = self._unpacking.call(batch.content)
-        if call.targets is None:
-            raise MistakesError("A batch has no targets.")
         size = len(call.targets) if call.targets.dim() else 1
         ids = self._named(batch, size)
-        if self._inspector is not None:
-            self._inspector.add(ids, call.inputs, call.targets)
+        self._inspect(ids, call)
         call = moved(call, device)
-        output = self._called(call, ids)
+        output = self._called(call, ids) if self._model is not None else self._given(size)
         outputs = output_tensor(output) if self._options.predict is None else self._options.predict(output)
         targets = call.targets if call.targets.dim() else call.targets[None]
         if outputs.dim() == 2 and targets.dim() == 2 and len(outputs) == targets.numel() != len(targets):
@@ -149,14 +162,24 @@ class _Scan:
         if self._plan is not None or self._seen >= _PEEK_ROWS or numbers >= _PEEK_NUMBERS:
             self._decide()
 
+    def _inspect(self, ids: list[Id], call: Call) -> None:
+        """Shows a batch to the inspector. What it cannot read is no reason not to look for mistakes."""
+        if self._inspector is None:
+            return
+        try:
+            self._inspector.add(ids, call.inputs, call.targets)
+        except InspectionError as error:
+            self._inspector = None
+            self._notes.append(f"The data were not looked at for problems: {error}")
+
     def _named(self, batch: Batch, size: int) -> list[Id]:
         positions = batch.positions
         if positions is None:
             positions = range(self._seen, self._seen + size)
         elif len(positions) != size:
             raise MistakesError(
-                f"A batch of {len(positions)} examples has {size} targets: the first dimension of the targets has to count "
-                "the examples (or give unpack=)."
+                f"A batch of {len(positions)} examples has {size} targets: the first dimension of the targets has to "
+                "count the examples (or give unpack=)."
             )
         self._positions.extend(positions)
         ids = _ids_of(batch.content, positions, self._options.ids)
@@ -171,9 +194,46 @@ class _Scan:
         except Exception as error:
             shapes = ", ".join(f"{tuple(t.shape)} {t.dtype}" for t in tensors_in((call.args, dict(call.kwargs))))
             raise MistakesError(
-                f"{type(self._model).__name__} raised {type(error).__name__} for examples {ids[0]} to {ids[-1]} (inputs "
-                f"{shapes}): {error}"
+                f"{type(self._model).__name__} raised {type(error).__name__} for examples {ids[0]} to {ids[-1]} "
+                f"(inputs {shapes}): {error}"
             ) from error
+
+    def _given(self, size: int) -> Tensor:
+        """What stands in for the outputs of the last `size` examples."""
+        assert self._folds is not None
+        positions = self._positions[-size:]
+        if max(positions) >= len(self._folds):
+            raise MistakesError(
+                f"probabilities have {len(self._folds)} rows, and there is an example at position {max(positions)}."
+            )
+        return torch.from_numpy(self._folds[positions])
+
+    def _listen(self, module: nn.Module) -> Callable[[], object]:
+        """Takes embeddings from a layer; returns what ends it."""
+        name = self._options.embeddings
+        if name is None:
+            return lambda: None
+        try:
+            layer = module.get_submodule(name)
+        except AttributeError:
+            known = ", ".join(key for key, _ in module.named_modules() if key)
+            raise MistakesError(f"embeddings={name!r}: there is no such layer among {known}.") from None
+
+        def take(_: Any, __: Any, output: Any) -> None:
+            self._embeddings.append(_vectors(output_tensor(output)).cpu().numpy())
+
+        return layer.register_forward_hook(take).remove
+
+    def _joined_embeddings(self) -> Floats | None:
+        if not self._embeddings:
+            return None
+        found: Floats = np.concatenate(self._embeddings).astype(np.float32)
+        if len(found) != len(self._ids):
+            raise MistakesError(
+                f"{self._options.embeddings} has put out {len(found)} embeddings for {len(self._ids)} examples: name a "
+                "layer that runs once for each batch and has a row for each example."
+            )
+        return found
 
     # ------------------------------------------------------------------ scoring
 
@@ -199,7 +259,7 @@ class _Scan:
             tokens=torch.cat([item.tokens for item in alike if item.tokens is not None]) if same_tokens else None,
             hint=self._hint,
             task=self._options.task,
-            kind=self._options.outputs,
+            kind=self._options.outputs if self._model is not None else "probabilities",
             ignore_index=self._options.ignore_index,
         )
 
@@ -234,7 +294,7 @@ class _Scan:
 
     def _finished(self) -> Scanned:
         assert self._plan is not None
-        columns = {name: np.concatenate(parts) for name, parts in self._columns.items()}
+        columns: dict[str, Any] = {name: np.concatenate(parts) for name, parts in self._columns.items()}
         if len(set(self._ids)) != len(self._ids):
             seen: set[Id] = set()
             double = next(name for name in self._ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
@@ -246,10 +306,19 @@ class _Scan:
             ids=tuple(self._ids),
             classes=self._options.classes,
             probabilities=np.concatenate(self._probabilities) if self._probabilities else None,
+            embeddings=self._joined_embeddings(),
             **columns,
         )
         worst = () if self._worst is None else self._worst.places()
-        return Scanned(scores, self._positions, worst, self._plan, self._notes)
+        return Scanned(scores, self._positions, worst, self._plan, self._inspector, self._notes)
+
+
+def _vectors(output: Tensor) -> Tensor:
+    """Shape (B, D): means over positions, (B, T, D), or over pixels, (B, D, H, W)."""
+    values = output.detach().float()
+    if values.dim() == 3:
+        return values.mean(1)
+    return values.flatten(2).mean(2) if values.dim() > 3 else values.reshape(len(values), -1)
 
 
 def _ids_of(content: Any, positions: Sequence[int], ids: Sequence[Id] | str | None) -> list[Id]:
@@ -281,7 +350,7 @@ def _device_of(model: Any) -> torch.device:
 
 def _tokens_of(call: Call) -> Tensor | None:
     """What a language model is given: whole numbers of the shape of the targets."""
-    if call.targets is None or call.targets.dim() != 2:
+    if call.targets.dim() != 2:
         return None
     given = call.kwargs.get("input_ids")
     among = [given] if isinstance(given, Tensor) else [v for v in tensors_in(call.args) if not v.is_floating_point()]

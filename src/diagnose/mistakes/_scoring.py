@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +42,8 @@ class Places:
         return self.counted & (self.given != self.predicted)
 
     def to_cpu(self) -> Places:
-        return Places(**{key: None if value is None else value.cpu() for key, value in vars(self).items()})
+        moved: dict[str, Any] = {key: None if value is None else value.cpu() for key, value in vars(self).items()}
+        return Places(**moved)
 
 
 def score(outputs: Tensor, targets: Tensor, plan: Plan) -> Places:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -31,9 +32,14 @@ def margins(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) ->
     given = probabilities[rows, labels]
     others = np.array(probabilities, dtype=np.float64)
     others[rows, labels] = -np.inf
-    return (given - others.max(axis=1)).astype(np.float32)
+    found: NDArray[np.float32] = (given - others.max(axis=1)).astype(np.float32)
+    return found
 
 
-def tiers(margin: NDArray[np.floating]) -> list[Tier | None]:
-    """The tier of each margin; None for labels that nothing speaks against, and for NaN."""
-    return [next((name for name, limit in TIERS.items() if value < limit), None) for value in margin.tolist()]
+def tiers(margin: NDArray[np.floating], limits: Mapping[Tier, float] = TIERS) -> list[Tier | None]:
+    """The tier of each margin; None for labels that nothing speaks against, and for NaN.
+
+    Args:
+        limits: of the tiers, the lowest first; a tier without one is empty.
+    """
+    return [next((name for name, limit in limits.items() if value < limit), None) for value in margin.tolist()]

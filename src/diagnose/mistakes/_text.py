@@ -22,19 +22,19 @@ _WIDEST: Final = 44
 
 WORTH: Final[dict[Source, str]] = {
     "model": (
-        "Margins are those of one pass of the trained model. If it was trained on these very labels, this is the weaker "
-        "evidence: it may have learned wrong ones by heart, and those are not in the list (track the training, or give "
-        "out-of-fold probabilities). If it was not, the list holds its own mistakes beside wrong labels."
+        "Margins are those of one pass of the trained model. If it was trained on these very labels, this is the "
+        "weaker evidence: it may have learned some by heart that are not true, and those are not in the list (track "
+        "the training, or give out-of-fold probabilities). If it was not, its own mistakes are in the list as well."
     ),
     "training": (
         "Margins are means over the epochs of the training, which tells wrong labels from hard examples best."
     ),
     "out-of-fold": (
-        "Margins come from models that were not trained on the example. The list holds their own mistakes beside wrong "
-        "labels: the better the models, the purer the list."
+        "Margins come from models that were not trained on the example. Their own mistakes are in the list as well: "
+        "the better the models, the purer the list."
     ),
 }
-LOOK: Final = "Look at each before you change it. Where people did, about half of such labels were wrong."
+LOOK: Final = "Suspect is not wrong: look before you change a label. Where people did, half of such labels were right."
 """Northcutt et al., "Pervasive label errors in test sets", 2021: 51 % of what was flagged was confirmed."""
 
 _TASKS: Final = {
@@ -51,8 +51,8 @@ def report(mistakes: Mistakes) -> str:
     """The whole page."""
     parts = [_head(mistakes), *(f"note: {visible(note)}" for note in mistakes.notes), _found(mistakes)]
     scores = mistakes.scores
-    parts += [_suspects(mistakes), _ranking(mistakes, "Mistakes that the model is most sure of", mistakes.confident)]
-    parts += [_confusions(mistakes), _slices(mistakes), _worst(mistakes)]
+    parts += [_ranking(mistakes, "Mistakes that the model is most sure of", mistakes.confident), _suspects(mistakes)]
+    parts += [_confusions(mistakes), _slices(mistakes), _worst(mistakes), _neighbours(mistakes)]
     parts += [_ranking(mistakes, "Highest loss", mistakes.highest_loss)]
     if scores.has_labels:
         parts += [_ranking(mistakes, "Right, but only just", mistakes.hardest)]
@@ -63,7 +63,7 @@ def counts(scores: Scores) -> dict[str, int]:
     """How many labels are in each tier; {} for a task without labels."""
     if not scores.has_labels:
         return {}
-    found = tiers(scores.margin)
+    found = tiers(scores.margin, scores.limits)
     return {name: found.count(name) for name in TIERS}
 
 
@@ -75,8 +75,13 @@ def class_name(scores: Scores, value: float) -> str:
         return "-"
     if scores.has_labels or scores.task == "language-model":
         known = 0 <= value < len(scores.classes) and float(value).is_integer()
-        return visible(scores.classes[int(value)]) if known else str(value)
+        return _name(scores.classes[int(value)]) if known else str(value)
     return _figure(float(value))
+
+
+def _name(name: str) -> str:
+    """A name as it is; one that would not be seen (a token that is a blank, say) between quotes."""
+    return visible(name) if name and visible(name) == name else visible(repr(name))
 
 
 def place_name(scores: Scores, position: Any) -> str:
@@ -135,8 +140,12 @@ def _suspects(mistakes: Mistakes) -> str:
     if not sum(found.values()):
         return ""
     told = f"{found['very-likely']:,} very likely, {found['suspect']:,} suspect, {found['look']:,} to look at"
-    worth = f"{WORTH[mistakes.scores.source]} {LOOK}"
-    return _ranking(mistakes, f"Suspect labels: {told}", mistakes.suspects, f"{_wrapped(worth)}\n", tier=True)
+    title = f"Suspect labels: {told}"
+    worth = _wrapped(f"{WORTH[mistakes.scores.source]} {LOOK}")
+    first = {entry.id for entry in mistakes.suspects[:ROWS]}
+    if first == {entry.id for entry in mistakes.confident[:ROWS]}:
+        return f"{title}\n{worth}\n  The first ones are those above."
+    return _ranking(mistakes, title, mistakes.suspects, f"{worth}\n", tier=True)
 
 
 def _ranking(mistakes: Mistakes, title: str, ranking: Sequence[Entry], before: str = "", *, tier: bool = False) -> str:
@@ -202,6 +211,18 @@ def _slices(mistakes: Mistakes) -> str:
         rows.append([where, f"{part.size:,}", str(part.error), _figure(part.rest), f"{part.p:.1g}"])
     title = f"Groups with an unusual error (p is corrected for {mistakes.slices[0].tried} groups)"
     return f"{title}\n" + table(["group", "size", "error", "of the rest", "p"], rows)
+
+
+def _neighbours(mistakes: Mistakes) -> str:
+    if not mistakes.neighbours:
+        return ""
+    scores, rows = mistakes.scores, []
+    for part in mistakes.neighbours[:ROWS]:
+        other = [visible(part.other), class_name(scores, part.other_given), _figure(part.other_distance)]
+        given = class_name(scores, part.given)
+        rows.append([visible(part.id), given, _percent(part.dissent), *other, _figure(part.same_distance)])
+    head = ["id", "given", "neighbours with another label", "nearest such", "given", "distance", "of the same label"]
+    return f"Nearest to examples of another class\n{table(head, rows)}"
 
 
 def _worst(mistakes: Mistakes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from diagnose.errors import MistakesError, RunDirectoryError
 from diagnose.mistakes._mistakes import Mistakes
 from diagnose.mistakes._scores import Scores
+from diagnose.mistakes._suspects import Tier
 from diagnose.stats.suspects import Assessment, assess
 from diagnose.storage import EXAMPLES, RunDirectory, read_arrays
 
@@ -86,7 +87,7 @@ class TrackedExamples:
 
     @property
     def usable(self) -> str:
-        """ "" if margins say something about labels, else why they do not."""
+        """Why margins say nothing about labels; "" if they do."""
         if not len(self):
             return "no example was tracked"
         if int(self.times.max()) < 2:
@@ -117,14 +118,21 @@ class TrackedExamples:
             margin=self.margin,
             epochs=max(round(self.until), 1),
             source="training",
+            limits=self._limits(),
         )
 
-    def mistakes(self, dataset: Any = None, *, k: int = 64) -> Mistakes:
+    def _limits(self) -> dict[Tier, float]:
+        found = self.assessment
+        limits: dict[Tier, float | None] = {"very-likely": found.very_likely, "suspect": found.limit, "look": 0.0}
+        return {tier: limit for tier, limit in limits.items() if limit is not None}
+
+    def mistakes(self, dataset: Any = None, *, k: int = 64, classes: Sequence[str] = ()) -> Mistakes:
         """The rankings of `mine_mistakes`, by what was seen during training.
 
         Args:
             dataset: the data set that was trained on, to show examples; positions in it are the IDs.
             k: how long the rankings are.
+            classes: names of the classes, in their order.
 
         Raises:
             MistakesError: k is below 1, nothing was tracked, or the data set has another size.
@@ -139,7 +147,8 @@ class TrackedExamples:
                 "Pass the data set that the DataLoader was given (the whole one, if that was a Subset)."
             )
         examples = _Examples(self, dataset) if dataset is not None or self.names else None
-        return Mistakes(scores=self.scores, k=k, examples=examples, notes=tuple(self._notes()))
+        scores = dataclasses.replace(self.scores, classes=tuple(map(str, classes)))
+        return Mistakes(scores=scores, k=k, examples=examples, notes=tuple(self._notes()))
 
     def _notes(self) -> list[str]:
         notes = [verdict(self.summary())]
@@ -223,13 +232,13 @@ class TrackedExamples:
             raise ValueError("its arrays have different lengths")
         if len(arrays["times"]) and arrays["times"].min() < 1:
             raise ValueError("an example was never met")
+        fields: dict[str, Any] = {**numbers, **{name: arrays[name] for name in _ARRAYS}}
         return cls(
             names=tuple(names),
             hashes=arrays.get("hashes"),
             window=about["window"],
             reason=about["reason"],
-            **numbers,
-            **{name: arrays[name] for name in _ARRAYS},
+            **fields,
         )
 
 
@@ -251,7 +260,8 @@ def verdict(summary: Mapping[str, Any]) -> str:
     share, low, high = summary["precision"]
     text = (
         f"{examples}: {summary['very_likely']:,} labels are very likely wrong, {summary['suspect']:,} are suspect, "
-        f"{summary['look']:,} worth a look; of the first two an estimated {share:.0%} ({low:.0%} to {high:.0%}) are wrong"
+        f"{summary['look']:,} worth a look; of the first two an estimated {share:.0%} ({low:.0%} to {high:.0%}) are "
+        "wrong"
     )
     recall = summary["recall"]
     if recall is None or recall < 0.8:

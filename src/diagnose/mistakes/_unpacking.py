@@ -22,19 +22,19 @@ class Call:
 
     Attributes:
         args, kwargs: what it is called with.
-        targets: what it should say; None if the batch has none.
+        targets: what it should say.
     """
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    targets: Tensor | None
+    targets: Tensor
 
     @property
     def inputs(self) -> Any:
-        """The inputs as they were in the batch: one tensor, a tuple, or a mapping."""
-        if self.kwargs:
-            return dict(self.kwargs)
-        return self.args[0] if len(self.args) == 1 else self.args
+        """What the model is given beside targets: one tensor, a tuple, or a mapping."""
+        if self.args:
+            return self.args[0] if len(self.args) == 1 else self.args
+        return {name: value for name, value in self.kwargs.items() if name not in TARGETS}
 
 
 class Unpacking:
@@ -86,8 +86,8 @@ class Unpacking:
         name = next((name for name in TARGETS if batch.get(name) is not None), None)
         if name is None:
             raise MistakesError(
-                f"A batch has no targets: its names are {', '.join(map(str, batch))}, none of them {', '.join(TARGETS)}. "
-                "Give unpack=, a function that makes (inputs, targets) of a batch."
+                f"A batch has no targets: its names are {', '.join(map(str, batch))}, none of them "
+                f"{', '.join(TARGETS)}. Give unpack=, a function that makes (inputs, targets) of a batch."
             )
         targets = self._targets(batch[name])
         inputs = {key: value for key, value in batch.items() if key != name}
@@ -152,8 +152,8 @@ class Unpacking:
             found = torch.as_tensor(getattr(targets, "values", targets) if hasattr(targets, "iloc") else targets)
         except (TypeError, ValueError, RuntimeError) as error:
             raise MistakesError(
-                f"Targets of type {type(targets).__name__} are no tensor ({error}): give unpack=, a function that makes "
-                "(inputs, targets) of a batch."
+                f"Targets of type {type(targets).__name__} are no tensor ({error}): give unpack=, a function that "
+                "makes (inputs, targets) of a batch."
             ) from error
         return found.detach()
 

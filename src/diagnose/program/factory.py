@@ -6,9 +6,12 @@ It takes no arguments and returns one of
     (module, inputs)               or (function, inputs)
     (module, inputs, loss_fn)      loss_fn is given what the module returns
     (module, inputs, loss_fn, targets)     loss_fn is given what the module returns, and the targets
+    (module, data)                 for commands that look at whole data sets
+    (module, data, loss_fn)        the same; loss_fn is given what the module returns, and the targets
 
-`inputs` is a tensor, a list or tuple of positional arguments, or a dict of keyword arguments. Every command that
-takes a FACTORY takes it so. Not imported by `diagnose.program` itself: a program that is run needs none of it.
+`inputs` is a tensor, a list or tuple of positional arguments, or a dict of keyword arguments; `data` is a Dataset or a
+DataLoader of torch. Every command that takes a FACTORY takes it so, and says if it needs the one or the other. Not
+imported by `diagnose.program` itself: a program that is run needs none of it.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ from typing import Any, Final
 from diagnose.errors import FactoryError
 
 _SHAPES: Final = (
-    "a module, (module, inputs), (function, inputs), (module, inputs, loss_fn) or (module, inputs, loss_fn, targets)"
+    "a module, (module, inputs), (function, inputs), (module, inputs, loss_fn) or (module, inputs, loss_fn, targets); "
+    "for commands that look at whole data sets (module, data) or (module, data, loss_fn)"
 )
 
 
@@ -40,12 +44,14 @@ class Made:
         inputs: None if the factory made none; else positional arguments as a tuple, or keyword arguments as a dict.
         loss_fn: None if the factory gave none. It is given the output, and the targets if there are any.
         targets: None if the factory gave none.
+        data: a Dataset or a DataLoader that stood in the place of the inputs, which are None then; else None.
     """
 
     target: Callable[..., Any]
     inputs: tuple[Any, ...] | dict[str, Any] | None
     loss_fn: Callable[..., Any] | None
     targets: Any = None
+    data: Any = None
 
     @property
     def loss_of_output(self) -> Callable[[Any], Any] | None:
@@ -110,6 +116,8 @@ def taken_apart(result: Any, factory: str) -> Made:
         target, inputs = result[:2]
         loss_fn = result[2] if len(result) > 2 else None
         targets = result[3] if len(result) > 3 else None
+        if _is_data(inputs):
+            return _with_data(target, inputs, loss_fn, targets, factory)
         if isinstance(inputs, Mapping):
             inputs = dict(inputs)
         elif not (isinstance(inputs, list | tuple) and not hasattr(inputs, "_fields")):
@@ -124,6 +132,22 @@ def taken_apart(result: Any, factory: str) -> Made:
     if targets is not None and loss_fn is None:
         raise FactoryError(f"{factory} returned targets without a loss_fn that is given them.")
     return Made(target, inputs, loss_fn, targets)
+
+
+def _with_data(target: Any, data: Any, loss_fn: Any, targets: Any, factory: str) -> Made:
+    if not callable(target):
+        raise FactoryError(f"{factory} returned a tuple that begins with {_a(target)}. It has to return {_SHAPES}.")
+    if loss_fn is not None and not callable(loss_fn):
+        raise FactoryError(f"{factory} returned {_a(loss_fn)} as its loss_fn: that has to be callable.")
+    if targets is not None:
+        raise FactoryError(f"{factory} returned targets beside a {type(data).__name__}, which has its own.")
+    return Made(target, None, loss_fn, None, data)
+
+
+def _is_data(value: Any) -> bool:
+    from torch.utils.data import DataLoader, Dataset
+
+    return isinstance(value, DataLoader | Dataset)
 
 
 def _is_module(value: Any) -> bool:

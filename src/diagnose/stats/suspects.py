@@ -53,11 +53,12 @@ class Assessment:
         """Whether the suspects can be claimed to have at least this precision and recall.
 
         Args:
-            min_suspects: of fewer nothing is claimed: chance alone moves a share of 80 % of 100 by 4 points (one standard
-                error).
+            min_suspects: of fewer nothing is claimed: chance alone moves a share of 80 % of 100 by 4 points (one
+                standard error).
         """
-        enough = self.suspects >= min_suspects and self.precision is not None
-        return enough and self.precision.value >= least and (self.recall or 0.0) >= least
+        if self.precision is None or self.suspects < min_suspects:
+            return False
+        return self.precision.value >= least and (self.recall or 0.0) >= least
 
 
 def assess(
@@ -69,8 +70,8 @@ def assess(
        be exponentially distributed, the maximum likelihood slope is fitted, and the line is drawn on below 0. Right
        labels whose density falls faster than that (is log-concave, as most are) are fewer than the line says.
     2. What there is more below a limit than the line says are wrong labels: their share is the precision.
-    3. Wrong labels with margins above 0 hide among the right ones. Their hill is drawn on likewise: the counts of the two
-       bands of 0.2 below 0 are continued as a geometric series.
+    3. Wrong labels with margins above 0 hide among the right ones. Their hill is drawn on likewise: the counts of the
+       two bands of 0.2 below 0 are continued as a geometric series.
 
     Args:
         margin: shape (N,), in [-1, 1]; NaN is left out.
