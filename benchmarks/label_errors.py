@@ -111,7 +111,7 @@ def network(setting: str, columns: int, classes: int) -> nn.Module:
 
 
 class Rows(Dataset[Any]):
-    """Examples that are taken batch by batch, and the order in which they were: AUM, which sees no indices, needs it."""
+    """Examples that are taken batch by batch, and the order in which they were, for AUM: it sees no indices."""
 
     def __init__(self, inputs: Tensor, labels: Tensor) -> None:
         self.inputs, self.labels = inputs, labels

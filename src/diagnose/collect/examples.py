@@ -478,7 +478,8 @@ def _agree(labels: Tensor, candidate: Tensor) -> bool:
     kinds, named = torch.unique(second).numel(), torch.unique(first).numel()
     if kinds != named or kinds < 2 or kinds > len(labels) // 2:
         return False  # of labels that are all different, any others are new names
-    return int(torch.unique(torch.stack([first, second]), dim=1).shape[1]) == kinds
+    pairs: Tensor = torch.unique(torch.stack([first, second]), dim=1)
+    return pairs.shape[1] == kinds
 
 
 # -- what the first layer is given --------------------------------------------------------------------------

@@ -92,7 +92,7 @@ class TrackedExamples:
             return "no example was tracked"
         if int(self.times.max()) < 2:
             return (
-                "no example was met a second time: rows change from epoch to epoch (augmentation without a DataLoader), "
+                "no example was met a second time: rows change from epoch to epoch (augmentation, no DataLoader), "
                 "or there was one epoch"
             )
         if self.changed > _MIXED * int(self.times.sum()):
