@@ -478,6 +478,12 @@ def test_no_graph_and_no_batch_is_kept() -> None:
         assert [ref() for ref in kept] == [None] * 3
 
 
+def test_graphs_are_not_kept_until_labels_are_read() -> None:
+    with diagnose.watch(track_examples=True, summary=False, probe_seconds=0.0, schedule="every") as watch:
+        train(DataLoader(data(), batch_size=4, shuffle=True), epochs=6)
+    assert "memory-growth" not in [finding.code for finding in watch.findings]
+
+
 def test_memory_is_bounded_where_outputs_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "BYTES_KEPT", 1000)
     twin = Twin()
