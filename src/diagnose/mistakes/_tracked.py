@@ -264,7 +264,7 @@ def verdict(summary: Mapping[str, Any]) -> str:
         "wrong"
     )
     recall = summary["recall"]
-    if recall is None or recall < 0.8:
+    if recall is None or recall < 0.85:
         return f"{text}, and they may be no more than {recall or 0:.0%} of all wrong labels"
     return f"{text}, and {recall:.0%} of all wrong labels are among them"
 

