@@ -69,6 +69,7 @@ class Config:
         live: whether a status line is shown while the script trains.
         probe_seconds: how long probes may take: the model is run again on copies of a batch; 0 for no probes.
         schedule: "budget" uses the clock; "every" step and "seeded" do not, so that runs can be repeated.
+        track_examples: whether the margin of each training example is tracked: it tells wrong labels.
         verbose: whether the summary also lists the rules that could not run.
         rules: by code, thresholds that replace a rule's own.
     """
@@ -86,6 +87,7 @@ class Config:
     live: bool = False
     probe_seconds: float = 2.0
     schedule: ScheduleName = "budget"
+    track_examples: bool = False
     verbose: bool = False
     rules: Mapping[str, Mapping[str, Threshold]] = field(default_factory=dict)
     suppress: tuple[Suppression, ...] = ()
@@ -269,6 +271,7 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[object, Path], object], str]]] = {
     "live": (_flag, "true or false"),
     "probe-seconds": (_seconds, "a number of seconds, 0 for no probes"),
     "schedule": _words("schedule"),
+    "track-examples": (_flag, "true or false"),
     "verbose": (_flag, "true or false"),
 }
 

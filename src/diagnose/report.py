@@ -53,6 +53,8 @@ class RunSummary:
         not_seen: by layer, why it could not be seen.
         failed: by collector that raised and was switched off, its error.
         versions: of torch and the like.
+        tracked: what tracked examples say about their labels (keys: mistakes/_tracked.py, `summary`); None if none
+            were tracked.
         directory: where the run is stored.
     """
 
@@ -70,6 +72,7 @@ class RunSummary:
     not_seen: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    tracked: Mapping[str, Any] | None = None
     directory: Path | None = None
 
 
@@ -153,6 +156,7 @@ def build_report(
             for event in history.events("collector-failed")
         },
         versions=dict(facts.versions),
+        tracked=next((dict(event.detail) for event in reversed([*history.events("examples-tracked")])), None),
         directory=directory,
     )
     return Report(tuple(diagnosis.findings), dict(diagnosis.not_run), run, tuple(diagnosis.accepted))

@@ -3,6 +3,7 @@
     RUN_DIR/
         history.npz                      history and last diagnosis; replaced every few seconds of training
         report.json                      the JSON report, at the end
+        examples.npz                     what was tracked of training examples, if that was asked for
         events.out.tfevents.*.diagnose   for TensorBoard
 
 history.npz is an uncompressed npz of plain numbers: one member `about` (JSON as bytes) and two per table of
@@ -46,6 +47,7 @@ VERSION: Final = 1
 PARENT: Final = "diagnose-runs"
 HISTORY: Final = "history.npz"
 REPORT: Final = "report.json"
+EXAMPLES: Final = "examples.npz"
 EVENT_FILE_SUFFIX: Final = ".diagnose"
 
 LARGEST_FILE_BYTES: Final = 2**30
@@ -135,6 +137,23 @@ class RunDirectory:
         }
         replace_file(self.history_file, lambda file: np.savez(file, **members))
 
+    def save_arrays(self, name: str, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Replaces the file `name`: arrays of plain numbers beside plain data; does nothing in a forked child.
+
+        Raises:
+            OSError: it cannot be written; the old one is still there.
+        """
+        if os.getpid() != self._process:
+            return
+        import numpy as np
+
+        text = json.dumps({"format": FORMAT, "version": VERSION, **about}, default=_plain, separators=(",", ":"))
+        members: dict[str, Any] = {
+            "about": np.frombuffer(text.encode(), dtype=np.uint8),
+            **{key: np.ascontiguousarray(array) for key, array in arrays.items()},
+        }
+        replace_file(self.path / name, lambda file: np.savez(file, **members))
+
     def remove_if_empty(self) -> None:
         """Takes the directory away again, if it was made for this run and nothing has been stored in it."""
         if not self._is_new or os.getpid() != self._process:
@@ -146,7 +165,7 @@ class RunDirectory:
                 self.path.parent.rmdir()
 
     def _clear(self) -> None:
-        for file in (self.history_file, self.report_file):
+        for file in (self.history_file, self.report_file, self.path / EXAMPLES):
             if not os.path.lexists(file):
                 continue
             if not _is_ours(file):
@@ -191,6 +210,36 @@ def load(path: Path) -> tuple[History, Diagnosis | None]:
         raise RunDirectoryError(
             f"{file}: not a run of torch-diagnose, or damaged ({type(error).__name__}: {str(error)[:200]})"
         ) from error
+
+
+def read_arrays(
+    file: Path, arrays: Mapping[str, str], *, optional: tuple[str, ...] = ()
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What `RunDirectory.save_arrays` wrote: plain data, and the arrays, which have one dimension.
+
+    Args:
+        arrays: the type of each array by name.
+        optional: arrays that may be missing.
+
+    Raises:
+        RunDirectoryError: it cannot be read, or was written by a newer version.
+        Exception: it is damaged. No code of the file is ever run.
+    """
+    try:
+        if (size := file.stat().st_size) > LARGEST_FILE_BYTES:
+            raise ValueError(f"{size:,} bytes are more than any run needs ({LARGEST_FILE_BYTES:,})")
+        with zipfile.ZipFile(file) as archive:
+            members = _Members(archive, size)
+            about = json.loads(members.read("about", "u1", 1).tobytes())
+            _check_nesting(about)
+            if not isinstance(about, dict) or about.get("format") != FORMAT:
+                raise ValueError(f"its format is not {FORMAT!r}")
+            if about["version"] != VERSION:
+                raise RunDirectoryError(f"{file}: written by another version of torch-diagnose ({about['version']!r}).")
+            names = [name for name in arrays if name not in optional or f"{name}.npy" in archive.namelist()]
+            return about, {name: members.read(name, arrays[name], 1) for name in names}
+    except OSError as error:
+        raise RunDirectoryError(f"{file}: cannot be read: {error.strerror or error}") from error
 
 
 def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:

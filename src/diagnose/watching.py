@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from diagnose.acceptance import Acceptance
 from diagnose.collect.session import Session
 from diagnose.config import Config
-from diagnose.errors import ConfigError
+from diagnose.errors import ConfigError, MistakesError
 from diagnose.findings import Finding
 from diagnose.history import History
 from diagnose.report import Report, build_report
@@ -31,6 +31,7 @@ from diagnose.storage import RunDirectory
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+    from diagnose.mistakes import Mistakes, TrackedExamples
     from diagnose.sinks.live import LiveLine
     from diagnose.sinks.tensorboard import TensorBoardSink
 
@@ -65,6 +66,7 @@ def watch(
     summary: bool = True,
     live: bool | None = None,
     probe_seconds: float | None = None,
+    track_examples: bool | None = None,
     config: Config | None = None,
 ) -> Watch:
     """A context manager that watches the training inside of it.
@@ -88,6 +90,8 @@ def watch(
         summary: print what was found to stderr at the end.
         live: show a status line on stderr while training, if that is a terminal.
         probe_seconds: how long the model may be run again, unnoticed, on copies of a batch (default 2.0); 0 for never.
+        track_examples: keep what the network says about each training example while it learns, at no extra pass: for
+            `Watch.mistakes()` and `diagnose mistakes RUN_DIR` (default: no).
         config: all options at once; what is given beside it wins. Default: `[tool.diagnose]` is not read.
 
     Raises:
@@ -103,6 +107,7 @@ def watch(
         ignore=tuple(ignore) if ignore is not None else None,
         live=live,
         probe_seconds=probe_seconds,
+        track_examples=track_examples,
     )
     return Watch(
         _named(model),
@@ -179,6 +184,7 @@ class Watch:
                     probe_seconds=self.config.probe_seconds,
                     after_step=self._after_step,
                     histogram=self._draw if self._events is not None else None,
+                    track_examples=self.config.track_examples,
                 )
                 self._history = self._session.history
                 self._history.run.started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
@@ -199,6 +205,7 @@ class Watch:
         with _unraised("could not end the watch"):
             session.close()
             self._history.run.ending = ending
+            self._note_examples()
             if self._live is not None:
                 self._live.clear()
             diagnosis = self.diagnosis()
@@ -241,6 +248,34 @@ class Watch:
         """Everything that sinks show."""
         running = self._session is not None and not self._session.closed
         return build_report(self._history, diagnosis or self.diagnosis(), directory=self._path(), running=running)
+
+    @property
+    def examples(self) -> TrackedExamples | None:
+        """What is known by now about each training example; None without `track_examples`, or if nothing is tracked."""
+        tracker = self._session.examples if self._session is not None else None
+        rows = tracker.result() if tracker is not None else None
+        if tracker is None or rows is None:
+            return None
+        from diagnose.mistakes import TrackedExamples
+
+        return TrackedExamples.of(rows, tracker.reason)
+
+    def mistakes(self, dataset: Any = None, *, k: int = 64) -> Mistakes:
+        """The worst mistakes and the most suspect labels of the training, as seen while it learned.
+
+        Args:
+            dataset: the data set that was trained on, to show its examples.
+            k: how long the rankings are.
+
+        Raises:
+            MistakesError: it was not tracked, or nothing could be; the data set is another one.
+        """
+        examples = self.examples
+        if examples is None:
+            tracker = self._session.examples if self._session is not None else None
+            why = "pass watch(track_examples=True)" if tracker is None else tracker.reason or "no loss was seen"
+            raise MistakesError(f"No training example was tracked: {why}.")
+        return examples.mistakes(dataset, k=k)
 
     def print_summary(self, diagnosis: Diagnosis | None = None) -> None:
         """Prints the summary of `report()` to stderr."""
@@ -285,6 +320,9 @@ class Watch:
         step = max((facts.steps for facts in self._history.optimizers.values()), default=0)
         if self._session is not None and not self._session.closed:
             self._history.record("metric", step, values)
+            for name, value in values.items():
+                if (sign := _lower_is_better(name)) and value == value:
+                    self._session.log_evaluation(f"log:{name}", sign * value)
 
     # -- sinks --------------------------------------------------------------------------------------------
 
@@ -319,9 +357,21 @@ class Watch:
             return
         try:
             self.directory.save(self._history, diagnosis)
+            if (examples := self.examples) is not None:
+                examples.save(self.directory, names=diagnosis is not None)
         except OSError as error:
             self._storage_failed = True
             _complain(f"{self.directory.path} cannot be written any more: {error}; the run goes on without")
+
+    def _note_examples(self) -> None:
+        """What tracked examples say becomes a part of the history, and so of every report."""
+        tracker = self._session.examples if self._session is not None else None
+        if tracker is None:
+            return
+        with _unraised("could not judge the tracked examples"):
+            examples = self.examples
+            detail = {"not_tracked": tracker.reason or "no loss was seen"} if examples is None else examples.summary()
+            self._history.note("examples-tracked", self._history.run.steps, "run", **detail)
 
     def _draw(self, tag: str, step: int, values: Tensor) -> None:
         # Written with the next snapshot: the first one imports tensorboard, which takes as long as many steps.
@@ -343,6 +393,16 @@ class Watch:
 
     def _path(self) -> Path | None:
         return self.directory.path if self.directory is not None else None
+
+
+def _lower_is_better(name: str) -> int:
+    """Of a metric of an evaluation, by its name: 1 if less is better, -1 if more is, 0 if it is none or unknown."""
+    words = name.lower()
+    if not words.startswith(("val", "test", "eval", "dev")):
+        return 0
+    if any(word in words for word in ("loss", "err", "nll", "perplexity")):
+        return 1
+    return -1 if any(word in words for word in ("acc", "auc", "f1", "precision", "recall")) else 0
 
 
 def _schedule(config: Config) -> Schedule:

@@ -1,4 +1,4 @@
-"""`diagnose mistakes FACTORY`: which examples a trained model is most wrong about, and which labels are suspect."""
+"""`diagnose mistakes FACTORY`, or `RUN_DIR`: what a model is most wrong about, and which labels are suspect."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from diagnose.cli._parser import RAW
 from diagnose.errors import ConfigError, FactoryError
 
 if TYPE_CHECKING:
+    from diagnose.mistakes import Mistakes
     from diagnose.program.factory import Made
 
 STDOUT: Final = Path("-")
@@ -28,6 +29,10 @@ returns
   (module, inputs, loss_fn, targets)      all examples as tensors
 The module is to be as trained: load its weights in the FACTORY.
 
+With RUN_DIR, the directory of a training that was watched with
+--track-examples, no model is run: the lists are of what the network said
+about each training example while it learned.
+
 Exit code: 0 done, 2 wrong usage, or data or model raise an exception.
 """
 
@@ -35,6 +40,8 @@ _EPILOG: Final = """\
 examples:
   diagnose mistakes train.py:make_trained --out mistakes
   diagnose mistakes train.py:make_trained --k 20 --classes cat,dog,horse
+  diagnose run --track-examples --run-dir runs/a train.py
+  diagnose mistakes runs/a --out mistakes
   diagnose mistakes train.py:make_trained --json | jq .rankings.suspects
 
 in train.py:
@@ -48,13 +55,13 @@ in train.py:
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "mistakes",
-        usage="diagnose mistakes [OPTIONS] FACTORY",
+        usage="diagnose mistakes [OPTIONS] FACTORY|RUN_DIR",
         help="list the worst mistakes of a trained model",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=RAW,
     )
-    parser.add_argument("factory", metavar="FACTORY", help="MODULE:NAME or FILE.py:NAME")
+    parser.add_argument("factory", metavar="FACTORY", help="MODULE:NAME or FILE.py:NAME; or a RUN_DIR")
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="write mistakes.json, and IDs and scores of all examples as CSV"
     )
@@ -83,20 +90,8 @@ def execute(options: argparse.Namespace) -> int:
     if options.k < 1 or options.batch_size < 1:
         raise ConfigError("mistakes: --k and --batch-size have to be at least 1")
     from diagnose.cli._output import print_text
-    from diagnose.mistakes import mine_mistakes
-    from diagnose.program.factory import make
 
-    made = make(options.factory)
-    mistakes = mine_mistakes(
-        made.target,
-        _data(made, options.factory),
-        loss_fn=made.loss_fn,
-        k=options.k,
-        classes=options.classes,
-        task=options.task,
-        batch_size=options.batch_size,
-        seed=options.seed,
-    )
+    mistakes = _tracked(options) if Path(options.factory).is_dir() else _mined(options)
     if options.out is not None:
         mistakes.save(options.out)
     if options.json is not None:
@@ -109,6 +104,29 @@ def execute(options: argparse.Namespace) -> int:
     if options.out is not None:
         print_text(f"\nwritten: {options.out}")
     return 0
+
+
+def _tracked(options: argparse.Namespace) -> Mistakes:
+    from diagnose.mistakes import TrackedExamples
+
+    return TrackedExamples.load(options.factory).mistakes(k=options.k, classes=options.classes or ())
+
+
+def _mined(options: argparse.Namespace) -> Mistakes:
+    from diagnose.mistakes import mine_mistakes
+    from diagnose.program.factory import make
+
+    made = make(options.factory)
+    return mine_mistakes(
+        made.target,
+        _data(made, options.factory),
+        loss_fn=made.loss_fn,
+        k=options.k,
+        classes=options.classes,
+        task=options.task,
+        batch_size=options.batch_size,
+        seed=options.seed,
+    )
 
 
 def _data(made: Made, factory: str) -> Any:

@@ -87,6 +87,12 @@ def add_parser(commands: Any) -> None:
         const=0.0,
         help="never run the model but as the script does",
     )
+    parser.add_argument(
+        "--track-examples",
+        action=argparse.BooleanOptionalAction,
+        help="keep what the network says about each training example while it learns: tells wrong labels, for "
+        "`diagnose mistakes RUN_DIR` (default: no)",
+    )
     add_rule_options(parser)
     parser.set_defaults(execute=execute, parser=parser)
 
@@ -136,6 +142,7 @@ def execute(options: argparse.Namespace) -> int:
             tensorboard=options.tensorboard,
             live=options.live,
             probe_seconds=options.probe_seconds,
+            track_examples=options.track_examples,
             **rule_options(options),
         )
     try:

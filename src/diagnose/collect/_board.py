@@ -29,6 +29,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 from torch.utils.data import DataLoader, WeightedRandomSampler
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from diagnose.collect.callsite import code_id, is_ours_or_torchs
 
@@ -65,6 +66,11 @@ class Listener(Protocol):
     def mode_set(self, module: torch.nn.Module, *, training: bool) -> None: ...
     def gradients_off(self, place: tuple[int, int]) -> None: ...
     def loader_begins(self, place: tuple[int, int]) -> None: ...
+
+    # Only after `watch_batches`.
+    def batches_reset(self, iterator: Any) -> None: ...
+    def indices_drawn(self, iterator: Any, indices: Any) -> None: ...
+    def batch_yielded(self, iterator: Any, data: Any) -> None: ...
     def state_taken(self, module: torch.nn.Module, state: Any) -> None: ...
     def state_loads(self, module: torch.nn.Module, state: Any) -> None: ...
     def state_loaded(self, module: torch.nn.Module, state: Any, missing: list[str], unexpected: list[str]) -> None: ...
@@ -273,6 +279,44 @@ def _wrap_drawing(original: Callable[..., Any]) -> Callable[..., Any]:
         return original(self)
 
     return __iter__
+
+
+def watch_batches() -> None:
+    """From now on listeners hear of the batches of DataLoaders, and of the indices that are drawn for them."""
+    if any(patch.owner is _BaseDataLoaderIter for patch in _patches):
+        return
+    for name, wrap in (("_reset", _wrap_reset), ("_next_index", _wrap_next_index), ("__next__", _wrap_next)):
+        if hasattr(_BaseDataLoaderIter, name):  # private
+            _patches.append(_Patch(_BaseDataLoaderIter, name, wrap))
+
+
+def _wrap_reset(original: Callable[..., Any]) -> Callable[..., Any]:
+    def _reset(self: Any, *args: Any, **kwargs: Any) -> Any:
+        for listener in tuple(_listeners):
+            listener.batches_reset(self)
+        return original(self, *args, **kwargs)
+
+    return _reset
+
+
+def _wrap_next_index(original: Callable[..., Any]) -> Callable[..., Any]:
+    def _next_index(self: Any) -> Any:
+        indices = original(self)
+        for listener in tuple(_listeners):
+            listener.indices_drawn(self, indices)
+        return indices
+
+    return _next_index
+
+
+def _wrap_next(original: Callable[..., Any]) -> Callable[..., Any]:
+    def __next__(self: Any) -> Any:  # noqa: N807 (it stands in its place)
+        data = original(self)
+        for listener in tuple(_listeners):
+            listener.batch_yielded(self, data)
+        return data
+
+    return __next__
 
 
 def _tell_gradients_off(frame: FrameType) -> None:

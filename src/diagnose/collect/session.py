@@ -45,6 +45,7 @@ from diagnose.collect.counterfactuals import CounterfactualCollector
 from diagnose.collect.discards import DiscardCollector
 from diagnose.collect.dissent import DissentCollector
 from diagnose.collect.evaluation import EvaluationCollector
+from diagnose.collect.examples import ExampleTracker
 from diagnose.collect.forward import ActivationCall, CallKey, ForwardTap, LayerCall, LossCall, ModelRun, modes_in_place
 from diagnose.collect.handmade import HandmadeCollector
 from diagnose.collect.inputs import InputCollector
@@ -171,6 +172,7 @@ class Session:
         after_step: called now and then after a step, inside our own time, with the total number of steps; returns
             the time (`time.perf_counter`) before which it need not be called again.
         histogram: as Shared.histogram; called on few of the sampled steps.
+        track_examples: whether the margin of each training example is kept; see collect/examples.py.
     """
 
     def __init__(
@@ -183,6 +185,7 @@ class Session:
         collectors: Sequence[type[Collector]] = COLLECTORS,
         after_step: Callable[[int], float] | None = None,
         histogram: Callable[[str, int, Tensor], None] | None = None,
+        track_examples: bool = False,
     ) -> None:
         self._began_s = time.perf_counter()
         self.history = History()
@@ -196,6 +199,9 @@ class Session:
         self._sampled = False
         self._find_handlers()
         self._losses = self._find_losses()
+        self.examples = ExampleTracker() if track_examples else None
+        self._tracks = track_examples
+        self._evaluations_known: dict[str, int] = {}
         self.tap = ForwardTap(self)
         self.awake = False
         self._total = 0
@@ -225,6 +231,8 @@ class Session:
         self._thread = threading.get_ident()
         self.closed = False
         _board.subscribe(self)
+        if track_examples:
+            _board.watch_batches()
         self._own_time.total_s = time.perf_counter() - self._began_s
         with self._ours():
             for name, optimizer in self.inventory.optimizers():
@@ -246,6 +254,12 @@ class Session:
             self._sampled = False
             self._choose_handlers()
             self._tell("finish")
+            self._take_in_evaluations()
+            if self._tracks and self.examples is not None:
+                try:
+                    self.examples.flush()
+                except Exception as error:
+                    self._end_tracking(error)
         self.take_stock()
 
     def take_stock(self) -> None:
@@ -379,6 +393,8 @@ class Session:
                     self._backward_begins(loss)
         except Exception as error:
             self.failed(error)
+        if self._tracks and roots:
+            self._track(roots[0])
         self._own_time.total_s += time.perf_counter() - begun_s
 
     def _take_as_before(self, tensor: Any) -> bool:
@@ -406,6 +422,42 @@ class Session:
         if self._losses is not None:
             self._losses.seen(place, value)
         return True
+
+    def _track(self, loss: object) -> None:
+        """Flat, as it runs on every step."""
+        if self.examples is not None and type(loss) is Tensor and undisturbed() and readable(loss):
+            try:
+                with torch._C.DisableTorchFunction():
+                    self.examples.loss_seen(loss)
+            except Exception as error:
+                self._end_tracking(error)
+
+    def _end_tracking(self, error: Exception) -> None:
+        """What has failed ends the tracking, and nothing else; what was known by then is kept."""
+        self._tracks = False
+        self.failed(error, "examples")
+
+    def log_evaluation(self, stream: str, value: float) -> None:
+        """The program says how an evaluation has come out; less is better."""
+        if self._tracks and self.examples is not None:
+            with self._ours():
+                try:
+                    self.examples.evaluated(stream, value)
+                except Exception as error:
+                    self._end_tracking(error)
+
+    def _take_in_evaluations(self) -> None:
+        if not self._tracks:
+            return
+        for clock, table in self.history.tables("eval_loss"):
+            step = int(table.steps[-1]) if len(table.steps) else -1
+            if step <= self._evaluations_known.get(clock, 0):
+                continue
+            self._evaluations_known[clock] = step
+            for scope, value in zip(table.scopes, table.values[-1].tolist(), strict=True):
+                facts = self.history.evaluations.get(scope)
+                if value == value and facts is not None and facts.half_of is None:
+                    self.log_evaluation(scope, value)
 
     def _take_loss(self, tensor: object) -> Loss | None:
         """Notes the value: at once on the CPU; elsewhere a copy, to be read later with many others."""
@@ -708,6 +760,23 @@ class Session:
             self.tap.install()
             self._wake_or_sleep()
 
+    def batches_reset(self, iterator: Any) -> None:
+        if self._tracks and self.examples is not None and not self._foreign():
+            self.examples.batches.reset(iterator)
+
+    def indices_drawn(self, iterator: Any, indices: Any) -> None:
+        if self._tracks and self.examples is not None and not self._foreign():
+            self.examples.batches.drawn(iterator, indices)
+
+    def batch_yielded(self, iterator: Any, data: Any) -> None:
+        if self._tracks and self.examples is not None and not self._foreign():
+            begun_s = time.perf_counter()
+            try:
+                self.examples.batches.yielded(iterator, data)
+            except Exception as error:
+                self._end_tracking(error)
+            self._own_time.total_s += time.perf_counter() - begun_s
+
     def _end_reading(self) -> None:
         if self._reading is None:
             return
@@ -727,6 +796,7 @@ class Session:
         self._wake_or_sleep()
         if self._evaluated:
             self._tell("evaluation_ends")
+            self._take_in_evaluations()
 
     def compiled_code_runs(self) -> None:
         if self.tap.installed:

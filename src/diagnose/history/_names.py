@@ -99,5 +99,8 @@ EventKind = Literal[
     # each optimizer by then.
     "state-saved",
     "state-loaded",
+    # What was tracked of training examples says about their labels, at the end. detail: see
+    # mistakes/_tracked.py, `summary`; or `not_tracked`, the reason why there is nothing. Scope: "run".
+    "examples-tracked",
 ]
 EVENT_KINDS: Final[tuple[str, ...]] = get_args(EventKind)

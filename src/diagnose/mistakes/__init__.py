@@ -9,6 +9,7 @@ from diagnose.mistakes._problem import Problem
 from diagnose.mistakes._rankings import Entry
 from diagnose.mistakes._scores import Scores
 from diagnose.mistakes._slices import Slice
+from diagnose.mistakes._tracked import TrackedExamples, scores_of
 
 __all__ = [
     "Confusion",
@@ -20,6 +21,8 @@ __all__ = [
     "Problem",
     "Scores",
     "Slice",
+    "TrackedExamples",
     "compare",
     "mine_mistakes",
+    "scores_of",
 ]

@@ -98,12 +98,14 @@ def _of_training(scores: Scores, least: float) -> tuple[Finding, ...]:
     margin = scores.margin[np.isfinite(scores.margin)]
     if not len(margin):
         return ()
+    if "suspect" not in scores.limits:
+        return ()  # wrong labels cannot be told from hard examples
     low = int((margin < TIERS["very-likely"]).sum())
     between = int((margin < TIERS["look"]).sum()) - low
     share = wilson(low, len(margin))
     if share.low <= least or low <= between:
         return ()
-    suspects = int((margin < TIERS["suspect"]).sum())
+    suspects = int((margin < scores.limits["suspect"]).sum())
     message = (
         f"{suspects:,} of {len(margin):,} labels are suspect: through the training the network preferred another "
         f"class, for {_percent(share)} of all by more than half of the probability."

@@ -78,7 +78,8 @@ def entries(
     if ranking == "suspects" and scores.source == "out-of-fold" and scores.probabilities is not None:
         best = scores.probabilities.argmax(axis=1)
         scores = replace(scores, predicted=best, confidence=scores.probabilities.max(axis=1))
-    found = tiers(scores.margin[np.asarray(rows, dtype=np.intp)]) if scores.has_labels else [None] * len(rows)
+    margin = scores.margin[np.asarray(rows, dtype=np.intp)]
+    found = tiers(margin, scores.limits) if scores.has_labels else [None] * len(rows)
     return tuple(_entry(scores, int(row), tier) for row, tier in zip(rows, found, strict=True))
 
 

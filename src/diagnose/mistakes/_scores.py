@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from diagnose.mistakes._suspects import TIERS, Tier
 
 Id: TypeAlias = "int | str"
 Floats: TypeAlias = NDArray[np.float32]
@@ -41,6 +44,7 @@ class Scores:
         probabilities: shape (N, K), None if they were not kept.
         embeddings: shape (N, D), None if the model has none that could be read.
         source: where the margins come from.
+        limits: of the tiers of suspect labels; those of a tracked training are told from its margins.
         place: shape (N,), which place is the worst one: the number of the label, token or output, or the flat position
             of a pixel; None where examples have one place.
         places, wrong_places: shape (N,), how many places count, and how many of them are wrong; None as above.
@@ -58,6 +62,7 @@ class Scores:
     probabilities: Floats | None = None
     embeddings: Floats | None = None
     source: Source = "model"
+    limits: Mapping[Tier, float] = field(default_factory=lambda: TIERS)
     place: Ints | None = None
     places: Ints | None = None
     wrong_places: Ints | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -35,6 +36,10 @@ def margins(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) ->
     return found
 
 
-def tiers(margin: NDArray[np.floating]) -> list[Tier | None]:
-    """The tier of each margin; None for labels that nothing speaks against, and for NaN."""
-    return [next((name for name, limit in TIERS.items() if value < limit), None) for value in margin.tolist()]
+def tiers(margin: NDArray[np.floating], limits: Mapping[Tier, float] = TIERS) -> list[Tier | None]:
+    """The tier of each margin; None for labels that nothing speaks against, and for NaN.
+
+    Args:
+        limits: of the tiers, the lowest first; a tier without one is empty.
+    """
+    return [next((name for name, limit in limits.items() if value < limit), None) for value in margin.tolist()]

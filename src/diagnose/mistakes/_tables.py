@@ -34,7 +34,7 @@ def columns(mistakes: Mistakes, rows: NDArray[np.intp]) -> dict[str, list[Any]]:
             found[name] = [None if np.isnan(value) else value for value in values.tolist()]
     if scores.has_labels:
         found["is_wrong"] = scores.is_wrong[rows].tolist()
-        found["tier"] = list(tiers(scores.margin[rows]))
+        found["tier"] = list(tiers(scores.margin[rows], scores.limits))
     for name in ("place", "places", "wrong_places"):
         values = getattr(scores, name)
         if values is not None:

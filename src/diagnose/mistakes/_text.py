@@ -63,7 +63,7 @@ def counts(scores: Scores) -> dict[str, int]:
     """How many labels are in each tier; {} for a task without labels."""
     if not scores.has_labels:
         return {}
-    found = tiers(scores.margin)
+    found = tiers(scores.margin, scores.limits)
     return {name: found.count(name) for name in TIERS}
 
 

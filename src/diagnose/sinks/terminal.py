@@ -179,6 +179,7 @@ class _Summary:
             self.labelled("watched", wording.watched(self.report))
         self.labelled("ended", wording.ending(self.report))
         self.labelled("accepted", wording.accepted(self.report))
+        self.labelled("labels", wording.labels(self.report))
         for gap in wording.gaps(self.report, all_of_them=self.verbose):
             self.labelled("unseen", gap)
         if self.verbose:

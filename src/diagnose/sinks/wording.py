@@ -319,6 +319,15 @@ def ending(report: Report) -> str:
     }.get(report.run.ending, visible(report.run.ending))
 
 
+def labels(report: Report) -> str:
+    """What tracked training examples say about their labels; "" if none were tracked."""
+    tracked = report.run.tracked
+    if tracked is None:
+        return ""
+    text = tracked.get("text")
+    return visible(text) if text else f"training examples were not tracked: {visible(tracked.get('not_tracked', ''))}"
+
+
 def gaps(report: Report, *, all_of_them: bool = True) -> Iterator[str]:
     """What could not be watched, a line each; without `all_of_them` layers are only counted if reasons differ."""
     for collector, error in report.run.failed.items():
