@@ -479,7 +479,7 @@ def _agree(labels: Tensor, candidate: Tensor) -> bool:
     if kinds != named or kinds < 2 or kinds > len(labels) // 2:
         return False  # of labels that are all different, any others are new names
     pairs: Tensor = torch.unique(torch.stack([first, second]), dim=1)
-    return int(pairs.shape[1]) == kinds
+    return bool(pairs.shape[1] == kinds)
 
 
 # -- what the first layer is given --------------------------------------------------------------------------
