@@ -174,6 +174,7 @@ class TrackedExamples:
             if found.precision
             else None,
             "recall": found.recall,
+            "claimed": found.holds(),
             "wrong": found.wrong,
             "reason": found.reason,
             "not_tracked": self.reason,
@@ -263,10 +264,9 @@ def verdict(summary: Mapping[str, Any]) -> str:
         f"{summary['look']:,} worth a look; of the first two an estimated {share:.0%} ({low:.0%} to {high:.0%}) are "
         "wrong"
     )
-    recall = summary["recall"]
-    if recall is None or recall < 0.85:
-        return f"{text}, and they may be no more than {recall or 0:.0%} of all wrong labels"
-    return f"{text}, and {recall:.0%} of all wrong labels are among them"
+    if not summary["claimed"]:
+        text = f"{text}, or fewer, as they are hard to tell from hard examples"
+    return f"{text}. Wrong labels that it has learned by heart are not among them, and nothing tells how many those are"
 
 
 class _Examples:

@@ -36,7 +36,8 @@ class Assessment:
         suspects: how many margins are below `limit`; 0 where there is none.
         precision: the estimated share of wrong ones among the suspects, with an interval for the number of suspects
             (the shape of the tail is taken for granted); None without suspects.
-        recall: the estimated share of all wrong labels that are among the suspects; None without suspects.
+        recall: the estimated share of the wrong labels that are among the suspects, at most: those that the network has
+            learned by heart look right to it, so that no margins count them. None without suspects.
         reason: why there is no limit, or "".
     """
 
@@ -50,11 +51,14 @@ class Assessment:
     reason: str = ""
 
     def holds(self, least: float = 0.8, *, error: float = 0.05, min_suspects: int = 100) -> bool:
-        """Whether the suspects can be claimed to have at least this precision and recall.
+        """Whether the suspects can be claimed to have at least this precision. Their recall is never claimed.
+
+        A low recall of the wrong labels that are seen says that the hills run into each other: then the line drawn
+        through the tail of the right ones is not trusted either.
 
         Args:
-            error: how much more the estimates have to say: over 52 runs on six data sets the true precision was above
-                its estimate by 0.05 on average, with a standard deviation of 0.07.
+            error: how much more both estimates have to say: over 52 runs on six data sets the true precision was
+                above its estimate by 0.05 on average, with a standard deviation of 0.07.
             min_suspects: of fewer nothing is claimed: chance alone moves a share of 80 % of 100 by 4 points (one
                 standard error).
         """
