@@ -3,7 +3,8 @@
     python docs/generate.py            writes the files that changed
     python docs/generate.py --check    writes nothing; exit code 1 and their names if any is stale
 
-A rule's page is its docstring, with the two programs beside it (docs/rules/CODE/bad.py and good.py).
+A rule's page is its docstring, with the two programs beside it (docs/rules/CODE/bad.py and good.py). The pages of
+other codes are those of diagnose/pages.py, word for word.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from diagnose.cli import main as command_line
+from diagnose.pages import PAGES as CHECKS
 from diagnose.rules import Rule, all_rules
 
 ROOT = Path(__file__).parents[1]
@@ -71,6 +73,7 @@ def outputs(rules: Mapping[str, Rule]) -> dict[Path, str]:
     readme = ROOT / "README.md"
     table = _table(rules.values(), "docs/rules/")
     pages = {PAGES / f"{code}.md": page(rule) for code, rule in rules.items()}
+    pages |= {PAGES / f"{code}.md": f"# {code}\n\n{text}" for code, text in CHECKS.items()}
     return {
         **pages,
         PAGES / "README.md": index(rules.values()),

@@ -98,7 +98,7 @@ def test_the_order_of_sizes_does_not_matter(errors: list[float], order: Any) -> 
     assert one.predict(one.size * 2) == other.predict(one.size * 2)
 
 
-@given(errors=errors_of)
+@given(errors=errors_of | errors_of.map(lambda errors: sorted(errors, reverse=True)))
 @settings(max_examples=40, deadline=None)
 def test_the_interval_grows_with_the_distance_and_the_expectation_falls(errors: list[float]) -> None:
     sizes = [20 * 2**place for place in range(len(errors))]
@@ -106,7 +106,8 @@ def test_the_interval_grows_with_the_distance_and_the_expectation_falls(errors: 
     told = [outlook.predict(times * sizes[-1]) for times in (1, 2, 4, 16, 64)]
     widths = [(t.high - t.low) / t.value for t in told]
     assert all(later > earlier for earlier, later in itertools.pairwise(widths))
-    assert all(later.value <= earlier.value * 1.02 for earlier, later in itertools.pairwise(told))
+    if errors == sorted(errors, reverse=True):  # no power law follows errors that rise with the data
+        assert all(later.value <= earlier.value * 1.02 for earlier, later in itertools.pairwise(told))
     assert all(0 <= t.low <= t.value <= t.high for t in told)
 
 
