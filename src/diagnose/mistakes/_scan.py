@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from diagnose.collect.nested import tensors_in
 from diagnose.errors import DiagnoseError, InspectionError, MistakesError
-from diagnose.gradcheck._progress import Progress
 from diagnose.isolation import State
 from diagnose.mistakes._inspector import Inspector
 from diagnose.mistakes._losses import LossFn, hint_of, per_example
@@ -24,6 +23,7 @@ from diagnose.mistakes._scores import Floats, Id, Scores, Task
 from diagnose.mistakes._scoring import Places, score, summary
 from diagnose.mistakes._unpacking import Call, Unpacking, moved
 from diagnose.mistakes._worst import Worst
+from diagnose.progress import Progress
 
 _PEEK_ROWS: Final = 256
 _PEEK_NUMBERS: Final = 100_000
