@@ -149,11 +149,20 @@ class Mistakes:
         return None if self.examples is None else self.examples.file(self.row(name))
 
     def text(self, name: Id) -> str:
-        """What `describe` says of an example; without `describe` the text that it has, "" if it has none."""
+        """What `describe` says of an example; without `describe` the text that it has, "" if it has none.
+
+        Where `describe` raises, the text says so: numbers that took long to get are not given up for it.
+        """
         example = self.example(name) if self.describe is not None or self._has_text else None
         if example is None:
             return ""
-        return _text_in(example) if self.describe is None else str(self.describe(example))
+        if self.describe is None:
+            return _text_in(example)
+        try:
+            said = self.describe(example)
+        except Exception as error:
+            return f"(describe failed: {type(error).__name__}: {error})"
+        return "" if said is None else str(said)
 
     @cached_property
     def _has_text(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,6 +59,8 @@ def output_tensor(output: Any) -> Tensor:
     Raises:
         MistakesError: there is none.
     """
+    if isinstance(output, np.ndarray) and output.dtype.kind in "fiub":
+        output = torch.from_numpy(output)  # a function of scikit-learn's, `predict_proba` say
     if isinstance(output, Tensor):
         return output
     for name in ("logits", "out", "output", "outputs", "prediction", "predictions"):
@@ -98,9 +101,10 @@ def plan_of(
     _check_options(task, kind)
     if ignore_index is None:
         ignore_index = IGNORED if hint is None or hint.ignore_index is None else hint.ignore_index
-    if not outputs.is_floating_point():
+    if not outputs.is_floating_point() and task != "regression":
         raise MistakesError(
-            f"The model's outputs are {outputs.dtype}: give predict=, so that there are logits or values."
+            f"The model's outputs are {outputs.dtype}, so they look like answers, which say nothing about how sure the "
+            "model is: let it return logits, probabilities or values (or give predict=), or task='regression'."
         )
     found = _shape_plan(outputs, targets, tokens, hint, task, ignore_index)
     if found.outputs == "values":

@@ -122,14 +122,24 @@ class _Indexed:
         for part in parts:
             try:
                 content = next(iterator)
-            except TypeError as error:
-                if "default_collate" in str(error):
-                    raise MistakesError(
-                        f"Examples {part[0]} to {part[-1]} cannot be put into a batch: {error}. Let the data set "
-                        "return tensors (a transform), or give a DataLoader with a collate_fn."
-                    ) from error
-                raise
+            except Exception as error:
+                raise self._unreadable(part, error) from error
             yield Batch(content, part)
+
+    def _unreadable(self, part: Sequence[int], error: Exception) -> MistakesError:
+        """What is wrong with a batch that cannot be made: one of its examples, if that alone cannot be read either."""
+        for position in part:
+            try:
+                self._dataset[position]
+            except Exception as again:
+                return MistakesError(
+                    f"{type(self._dataset).__name__} raised {type(again).__name__} for the example at position "
+                    f"{position}: {again}"
+                )
+        return MistakesError(
+            f"Examples {part[0]} to {part[-1]} cannot be put into a batch: {error}. Let the data set return tensors (a "
+            "transform) of one shape, or give a DataLoader with a collate_fn."
+        )
 
     def example(self, position: int) -> Any:
         return self._dataset[position]

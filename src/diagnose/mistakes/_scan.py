@@ -21,7 +21,7 @@ from diagnose.mistakes._plan import Plan, output_tensor, plan_of
 from diagnose.mistakes._reading import Batch, Reader
 from diagnose.mistakes._scores import Floats, Id, Scores, Task
 from diagnose.mistakes._scoring import Places, score, summary
-from diagnose.mistakes._unpacking import Call, Unpacking, moved
+from diagnose.mistakes._unpacking import Call, Unpacking, floating_dtype, moved
 from diagnose.mistakes._worst import Worst
 from diagnose.progress import Progress
 
@@ -44,6 +44,8 @@ class Options:
     outputs: str | None = None
     ignore_index: int | None = None
     classes: tuple[str, ...] = ()
+    classes_are_asked: bool = False
+    """Whether the caller has named them; names that a data set has may be of more classes than this model tells."""
     ids: Sequence[Id] | str | None = None
     keep_probabilities: bool | None = None
     embeddings: str | None = None
@@ -153,7 +155,7 @@ class _Scan:
         self._inspect(ids, call)
         call = moved(call, device)
         output = self._called(call, ids) if self._model is not None else self._given(size)
-        outputs = output_tensor(output) if self._options.predict is None else self._options.predict(output)
+        outputs = self._outputs(output)
         targets = call.targets if call.targets.dim() else call.targets[None]
         if size == 1 and (outputs.dim() == 0 or len(outputs) != 1):
             outputs = outputs[None]  # squeezed with the dimension of examples, of which there is one here
@@ -197,8 +199,21 @@ class _Scan:
         except Exception as error:
             shapes = ", ".join(f"{tuple(t.shape)} {t.dtype}" for t in tensors_in((call.args, dict(call.kwargs))))
             raise MistakesError(
-                f"{type(self._model).__name__} raised {type(error).__name__} for examples {ids[0]} to {ids[-1]} "
-                f"(inputs {shapes}): {error}"
+                f"{_name_of(self._model)} raised {type(error).__name__} for examples {ids[0]} to {ids[-1]} "
+                f"(inputs {shapes}{_other_dtype(self._model, call)}): {error}"
+            ) from error
+
+    def _outputs(self, output: Any) -> Tensor:
+        predict = self._options.predict
+        if predict is None:
+            return output_tensor(output)
+        try:
+            return output_tensor(predict(output))
+        except DiagnoseError:
+            raise
+        except Exception as error:
+            raise MistakesError(
+                f"predict= raised {type(error).__name__}: {error}. The model returned a {type(output).__name__}."
             ) from error
 
     def _given(self, size: int) -> Tensor:
@@ -219,8 +234,8 @@ class _Scan:
         try:
             layer = module.get_submodule(name)
         except AttributeError:
-            known = ", ".join(key for key, _ in module.named_modules() if key)
-            raise MistakesError(f"embeddings={name!r}: there is no such layer among {known}.") from None
+            known = ", ".join(key for key, _ in module.named_modules() if key) or "none: the model has no parts"
+            raise MistakesError(f"embeddings={name!r} is no layer of the model. Its layers: {known}.") from None
 
         def take(_: Any, __: Any, output: Any) -> None:
             self._embeddings.append(_vectors(output_tensor(output)).cpu().numpy())
@@ -246,6 +261,7 @@ class _Scan:
             return
         if self._plan is None:
             self._plan = self._planned()
+            self._check_classes(self._plan, self._pending[0].outputs)
             self._worst = Worst(self._plan, self._options.k)
         for item in self._pending:
             self._score(item, self._plan)
@@ -256,8 +272,9 @@ class _Scan:
         alike = [item for item in self._pending if item.outputs.shape[1:] == first.outputs.shape[1:]]
         alike = [item for item in alike if item.targets.shape[1:] == first.targets.shape[1:]]
         same_tokens = all(item.tokens is not None for item in alike)
+        outputs = torch.cat([item.outputs for item in alike])
         return plan_of(
-            torch.cat([item.outputs.float() for item in alike]),
+            outputs.float() if outputs.is_floating_point() else outputs,
             torch.cat([item.targets for item in alike]).to(first.outputs.device),
             tokens=torch.cat([item.tokens for item in alike if item.tokens is not None]) if same_tokens else None,
             hint=self._hint,
@@ -265,6 +282,16 @@ class _Scan:
             kind=self._options.outputs if self._model is not None else "probabilities",
             ignore_index=self._options.ignore_index,
         )
+
+    def _check_classes(self, plan: Plan, outputs: Tensor) -> None:
+        names = self._options.classes
+        if not self._options.classes_are_asked or plan.task not in ("classification", "multilabel"):
+            return
+        told = 2 if plan.task == "classification" and plan.per_place == "one" else outputs[0].numel()
+        if len(names) != told:
+            raise MistakesError(
+                f"classes= has {len(names)} names, and the model tells {told} classes apart: name each."
+            )
 
     def _score(self, item: _Pending, plan: Plan) -> None:
         try:
@@ -350,6 +377,20 @@ def _ids_of(content: Any, positions: Sequence[int], ids: Sequence[Id] | str | No
 def _plain(name: Any) -> Id:
     value = name.item() if hasattr(name, "item") else name
     return value if isinstance(value, int | str) else str(value)
+
+
+def _name_of(model: Any) -> str:
+    """The class of a module, the name of a function."""
+    return str(
+        type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", type(model).__name__)
+    )
+
+
+def _other_dtype(model: Any, call: Call) -> str:
+    """Says so if the inputs have not the floating type of the parameters: the usual reason why a model raises."""
+    own = floating_dtype(model)
+    given = {tensor.dtype for tensor in tensors_in((call.args, dict(call.kwargs))) if tensor.is_floating_point()}
+    return f"; its parameters are {own}" if own is not None and given and own not in given else ""
 
 
 def _device_of(model: Any) -> torch.device:
