@@ -198,16 +198,18 @@ def weak_slices(mistakes: Mistakes, *, alpha: float = 0.01) -> tuple[Finding, ..
     worse = [part for part in mistakes.slices if part.is_worse and part.p < alpha]
     if not worse:
         return ()
-    what = "error" if mistakes.scores.has_labels else "mean loss"
-    worst = worse[0]
+    worst, shares = worse[0], mistakes.scores.has_labels
+    what = "error" if shares else "median loss"
+    error = _percent(worst.error) if shares else str(worst.error)
+    rest = f"{100 * worst.rest:.3g} %" if shares else f"{worst.rest:.3g}"
     named = "; ".join(str(part) for part in worse[:_SHOWN])
     more = f" and {len(worse) - _SHOWN} more" if len(worse) > _SHOWN else ""
     return (
         Finding(
             WEAK_SLICE,
             Severity.INFO,
-            f"The {what} is higher where {named}{more}: {worst.error} on {worst.size:,} examples of the first, "
-            f"{worst.rest:.3g} elsewhere.",
+            f"The {what} is higher where {named}{more}: {error} on {worst.size:,} examples of the first, "
+            f"{rest} elsewhere.",
             evidence={
                 "slices": [
                     {"where": dict(part.where), "size": part.size, "error": part.error.value, "p": part.p}

@@ -141,7 +141,8 @@ class Inspector:
             *duplicates.duplicate_examples(sketch),
             *near_duplicates.near_duplicate_examples(sketch, without=faulty),
         ]
-        return by_severity([*of_classes.class_problems(sketch, scores), *blank, *outside, *copies])
+        targets = outliers.outlying_targets(sketch)
+        return by_severity([*of_classes.class_problems(sketch, scores), *blank, *outside, *targets, *copies])
 
 
 def compare(train: Inspector, test: Inspector) -> list[Problem]:

@@ -14,6 +14,8 @@ from diagnose.mistakes.problems._sketch import Component, Sketch
 from diagnose.stats.spacings import far_from_rest
 
 Rows = NDArray[np.int64]
+_LENGTHS_BELOW = 5
+"""The least number of lengths that tell how many texts there are of each."""
 
 
 def blank_examples(sketch: Sketch, *, chance: float = 1e-3) -> Iterator[Problem]:
@@ -103,9 +105,11 @@ def _truncated(
     if longest < 8 or len(sketch) < 50:
         return
     full = np.flatnonzero(length == longest)
-    # As many as of any of the lengths below would be expected, had nothing been cut.
-    below = (length >= 0.9 * longest) & (length < longest)
-    expected = below.sum() / max(0.1 * longest, 1.0)
+    # As many as of any of the lengths below would be expected, had nothing been cut. Of short texts the last tenth is
+    # no length at all, or one.
+    window = max(0.1 * longest, _LENGTHS_BELOW)
+    below = (length >= longest - window) & (length < longest)
+    expected = below.sum() / window
     if fewest <= len(full) <= most * len(sketch) and len(full) > spike * max(expected, 1.0):
         yield _cut(sketch, component, full, f"have exactly the greatest length, {longest:.0f}", expected)
     usable = np.flatnonzero(length > 0)
