@@ -171,7 +171,7 @@ class Mistakes:
 
     def class_name(self, value: float) -> str:
         """A class by its name, if it is known; a number as people write it."""
-        from diagnose.mistakes._text import class_name
+        from diagnose.mistakes._lists import class_name
 
         return class_name(self.scores, value)
 

@@ -17,6 +17,7 @@ import numpy as np
 from diagnose.errors import MistakesError
 from diagnose.findings import Finding, Severity
 from diagnose.mistakes._grid import picture_of
+from diagnose.mistakes._lists import Listing, confusions, neighbours, place_name, slices, worst_places
 from diagnose.mistakes._png import encoded, resized
 from diagnose.mistakes._problem import Problem
 from diagnose.mistakes._rankings import Entry
@@ -24,9 +25,8 @@ from diagnose.mistakes._rows import Columns, columns_of
 from diagnose.mistakes._scores import Id
 from diagnose.mistakes._showing import Shown, as_pixels, scale_of, shown
 from diagnose.mistakes._suspects import TIERS, tiers
-from diagnose.mistakes._text import LOOK, WORTH
+from diagnose.mistakes._text import LOOK, head, worth_of
 from diagnose.sinks.wording import visible
-from diagnose.stats.intervals import Interval
 from diagnose.storage import replace_file
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ OF_A_GROUP: Final = 6
 GROUPS: Final = 8
 CONFUSIONS: Final = 20
 SLICES: Final = 20
+PLACES: Final = 20
+NEIGHBOURS: Final = 20
+CELL: Final = 120
 FINDINGS: Final = 40
 CHARACTERS: Final = 400
 TOKENS: Final = 80
@@ -93,7 +96,7 @@ def write_page(mistakes: Mistakes, path: Path) -> Path:
 
 
 def page(mistakes: Mistakes, *, most_thumbnails: int = MOST_THUMBNAILS, most_bytes: int = MOST_BYTES) -> str:
-    """The whole page: verdict, problems of the data, worst mistakes, suspect labels, confusions, slices."""
+    """The whole page: verdict, problems of the data, worst mistakes, suspect labels, confusions, slices, places."""
     cards = _Cards(mistakes, most_thumbnails, most_bytes)
     parts = [
         _verdict(mistakes),
@@ -101,8 +104,10 @@ def page(mistakes: Mistakes, *, most_thumbnails: int = MOST_THUMBNAILS, most_byt
         _problems(mistakes, cards),
         _worst(mistakes, cards),
         _suspects(mistakes, cards),
-        _confusions(mistakes, cards),
-        _slices(mistakes, cards),
+        _confused(mistakes, cards),
+        _listed(slices(mistakes, most=SLICES)),
+        _listed(worst_places(mistakes, most=PLACES)),
+        _listed(neighbours(mistakes, most=NEIGHBOURS)),
         cards.footnote(),
     ]
     title = _escaped(f"Mistakes of {mistakes.model}" if mistakes.model else "Mistakes")
@@ -165,7 +170,17 @@ class _Cards:
         given, predicted = (_cut(self._mistakes.class_name(v), 40) for v in (entry.given, entry.predicted))
         sure = "" if entry.confidence is None else f"<p>{100 * entry.confidence:.3g} % sure</p>"
         loss = f"<p>loss {entry.loss:.3g}</p>" if entry.confidence is None and entry.loss is not None else ""
-        return f"<p>{given} &rarr; <b>{predicted}</b></p>{sure}{loss}"
+        return f"<p>{given} &rarr; <b>{predicted}</b></p>{sure}{loss}{self._place(entry)}"
+
+    def _place(self, entry: Entry) -> str:
+        """Where in the example that is, and how much else of it is wrong."""
+        if entry.place is None:
+            return ""
+        at = f"at {_cut(place_name(self._mistakes.scores, entry.place), 40)}"
+        wrong = (
+            f", {entry.wrong_places:,} of {entry.places:,} wrong" if self._mistakes.scores.task != "regression" else ""
+        )
+        return f"<p>{at}{wrong}</p>"
 
     def _label(self, name: Id) -> str:
         row = self._mistakes._rows.get(name)
@@ -237,14 +252,12 @@ def _verdict(mistakes: Mistakes) -> str:
     findings = mistakes.findings
     worst = min((finding.severity for finding in findings), key=lambda severity: severity.rank, default=None)
     colour = _FINE if worst in (None, Severity.INFO) else _COLOURS[worst]
-    error = mistakes.error
-    size = f"{len(mistakes):,} examples"
-    said = f"{size}, error {_share(error)}" if error is not None else size
+    said = head(mistakes)
     problems = sum(finding.severity.at_least(Severity.WARNING) for finding in findings)
     about = (
-        f"{problems} {'problem' if problems == 1 else 'problems'} to look at" if problems else "no problem was found"
+        f"{problems} {'problem' if problems == 1 else 'problems'} to look at" if problems else "No problem was found"
     )
-    return f'<div class="bar" style="border-color:{colour}"><b>{_escaped(said)}; {about}.</b></div>'
+    return f'<div class="bar" style="border-color:{colour}"><b>{_escaped(said)} {_escaped(about)}.</b></div>'
 
 
 def _problems(mistakes: Mistakes, cards: _Cards) -> str:
@@ -291,7 +304,7 @@ def _suspects(mistakes: Mistakes, cards: _Cards) -> str:
     found = tiers(mistakes.scores.margin)
     parts = [
         "<h2>Suspect labels</h2>",
-        f'<p class="soft">{_escaped(WORTH[mistakes.scores.source])}<br>{_escaped(LOOK)}</p>',
+        f'<p class="soft">{_escaped(worth_of(mistakes))}<br>{_escaped(LOOK)}</p>',
     ]
     for tier in TIERS:
         entries = [entry for entry in mistakes.suspects if entry.tier == tier][:OF_A_TIER]
@@ -300,30 +313,18 @@ def _suspects(mistakes: Mistakes, cards: _Cards) -> str:
     return "".join(parts)
 
 
-def _confusions(mistakes: Mistakes, cards: _Cards) -> str:
-    rows = []
-    for confusion in mistakes.confusions[:CONFUSIONS]:
-        given, predicted = (_cut(mistakes.class_name(v), 60) for v in (confusion.given, confusion.predicted))
-        ids = ", ".join(_cut(str(name), 30) for name in confusion.ids[:8])
-        rows.append(
-            (given, predicted, f"{confusion.count:,} of {confusion.of:,}", _escaped(_share(confusion.share)), ids)
-        )
-    if not rows:
+def _listed(listing: Listing, below: str = "") -> str:
+    if not listing.rows:
         return ""
-    first = mistakes.confusions[0]
-    head = ("given", "predicted", "how many", "share", "most sure of")
-    return "<h2>Taken for another</h2>" + _table(head, rows) + cards.of_ids(first.ids[: 2 * OF_A_GROUP])
+    rows = [[_cut(cell, CELL) for cell in row] for row in listing.rows]
+    more = f'<p class="soft">and {listing.left_out:,} more</p>' if listing.left_out > 0 else ""
+    return f"<h2>{_escaped(listing.title)}</h2>{_table(list(map(_escaped, listing.head)), rows)}{more}{below}"
 
 
-def _slices(mistakes: Mistakes, cards: _Cards) -> str:
-    rows = []
-    for part in mistakes.slices[:SLICES]:
-        p = f"{part.p:.2g} ({part.tried} tried)"
-        rows.append((_cut(str(part), 120), f"{part.size:,}", _escaped(_figures(part.error)), f"{part.rest:.3g}", p))
-    if not rows:
-        return ""
-    head = ("where", "examples", "error", "of the rest", "by chance")
-    return "<h2>Groups with an unusual error</h2>" + _table(head, rows)
+def _confused(mistakes: Mistakes, cards: _Cards) -> str:
+    """The pairs, and examples of the most frequent one."""
+    first = mistakes.confusions[0].ids[: 2 * OF_A_GROUP] if mistakes.confusions else ()
+    return _listed(confusions(mistakes, most=CONFUSIONS, most_ids=8), cards.of_ids(first))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -331,15 +332,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     titles = "".join(f"<th>{title}</th>" for title in head)
     lines = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><tr>{titles}</tr>{lines}</table></div>'
-
-
-def _share(interval: Interval) -> str:
-    value, low, high = (100 * number for number in (interval.value, interval.low, interval.high))
-    return f"{value:.3g} % [{low:.3g}, {high:.3g}]"
-
-
-def _figures(interval: Interval) -> str:
-    return f"{interval.value:.3g} [{interval.low:.3g}, {interval.high:.3g}]"
 
 
 def _cut(text: Any, most: int) -> str:

@@ -127,6 +127,7 @@ class _Scan:
         self._notes: list[str] = []
         self._worst: Worst | None = None
         self._embeddings: list[Any] = []
+        self._shapes: set[tuple[int, ...]] = set()
         self._seen = 0
 
     def run(self) -> Scanned:
@@ -299,6 +300,8 @@ class _Scan:
         except MistakesError as error:
             raise MistakesError(f"Examples {item.ids[0]} to {item.ids[-1]}: {error}") from error
         columns = summary(places, plan)
+        # A channel of one counts nothing, as for regions.
+        self._shapes.add(tuple(length for length in item.targets.shape[1:] if length != 1))
         if self._options.loss_fn is not None and not plan.shifted:
             device_targets = item.targets.to(item.outputs.device)
             output = item.outputs if self._hint is not None or self._options.predict is not None else item.output
@@ -337,6 +340,7 @@ class _Scan:
             classes=self._options.classes,
             probabilities=np.concatenate(self._probabilities) if self._probabilities else None,
             embeddings=self._joined_embeddings(),
+            shape=next(iter(self._shapes)) if len(self._shapes) == 1 and "place" in columns else (),
             **columns,
         )
         worst = () if self._worst is None else self._worst.places()

@@ -43,6 +43,8 @@ class Scores:
         source: where the margins come from.
         place: shape (N,), which place is the worst one: the number of the label, token or output, or the flat position
             of a pixel; None where examples have one place.
+        shape: of the targets of one example, if all have the same and of several dimensions: `place` is a flat position
+            in it.
         places, wrong_places: shape (N,), how many places count, and how many of them are wrong; None as above.
     """
 
@@ -61,6 +63,7 @@ class Scores:
     place: Ints | None = None
     places: Ints | None = None
     wrong_places: Ints | None = None
+    shape: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)

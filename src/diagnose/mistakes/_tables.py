@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diagnose.mistakes._lists import class_name
 from diagnose.mistakes._rankings import RANKINGS, Ranking, ranked
 from diagnose.mistakes._suspects import tiers
-from diagnose.mistakes._text import class_name
 
 if TYPE_CHECKING:
     from diagnose.mistakes._mistakes import Mistakes

@@ -18,8 +18,12 @@ _LENGTHS_BELOW = 5
 """The least number of lengths that tell how many texts there are of each."""
 
 
-def blank_examples(sketch: Sketch, *, chance: float = 1e-3) -> Iterator[Problem]:
-    """Images of one colour, texts without words, sequences of padding, texts that were cut."""
+def blank_examples(sketch: Sketch, *, is_prose: bool = False, chance: float = 1e-3) -> Iterator[Problem]:
+    """Images of one colour, texts without words, sequences of padding, texts that were cut.
+
+    Args:
+        is_prose: tokens are text cut into blocks, as for a language model: a block may lie within a ruler or a blank.
+    """
     for component in sketch.components:
         blank = np.flatnonzero(component.is_constant)
         if component.kind in ("image", "signal"):
@@ -30,7 +34,7 @@ def blank_examples(sketch: Sketch, *, chance: float = 1e-3) -> Iterator[Problem]
             # Among whole numbers of few kinds (counts, codes) some rows are all alike, and more are nearly so.
             others = component.stats.get("others")
             by_chance = others is not None and ((others > 0) & (others <= 3)).sum() >= len(blank)
-            if len(blank) and not by_chance:
+            if len(blank) and not by_chance and not (is_prose and component.kind == "tokens"):
                 yield _empty(sketch, component, blank)
             yield from _truncated(sketch, component, chance)
 
