@@ -60,7 +60,7 @@ def add_parser(commands: Any) -> None:
         "--out",
         metavar="DIR",
         type=Path,
-        help="write mistakes.html, mistakes.json, IDs and scores of all examples (CSV, Parquet), and a grid of pictures",
+        help="write mistakes.html, mistakes.json, IDs and scores of all examples (CSV, Parquet), and worst.png",
     )
     parser.add_argument("--k", metavar="K", type=int, default=64, help="how long the lists are (default: 64)")
     parser.add_argument(

@@ -183,7 +183,7 @@ class Mistakes:
         return report(self)
 
     def _repr_html_(self) -> str:
-        from diagnose.mistakes._html import fragment
+        from diagnose.mistakes._notebook import fragment
 
         return fragment(self)
 
@@ -199,7 +199,7 @@ class Mistakes:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `json.dumps`: rankings, confusions, slices, findings; not the scores of all examples."""
-        from diagnose.mistakes._files import as_json
+        from diagnose.mistakes._saving import as_json
 
         return as_json(self)
 
@@ -210,7 +210,7 @@ class Mistakes:
         Raises:
             MistakesError: it cannot be written.
         """
-        from diagnose.mistakes._files import save
+        from diagnose.mistakes._saving import save
 
         return save(self, Path(directory))
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from diagnose.collect.nested import tensors_in
 from diagnose.errors import MistakesError
 from diagnose.mistakes._losses import Hint, Outputs
 from diagnose.mistakes._scores import TASKS, Task
@@ -51,29 +48,6 @@ class Plan:
     one_hot: bool = False
     shifted: bool = False
     ignore_index: int = IGNORED
-
-
-def output_tensor(output: Any) -> Tensor:
-    """The tensor that a model's output stands for: itself, `.logits`, "logits", "out", or the first one with floats.
-
-    Raises:
-        MistakesError: there is none.
-    """
-    if isinstance(output, np.ndarray) and output.dtype.kind in "fiub":
-        output = torch.from_numpy(output)  # a function of scikit-learn's, `predict_proba` say
-    if isinstance(output, Tensor):
-        return output
-    for name in ("logits", "out", "output", "outputs", "prediction", "predictions"):
-        value = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
-        if isinstance(value, Tensor):
-            return value
-    found = next((tensor for tensor in tensors_in(output) if tensor.is_floating_point() and tensor.dim()), None)
-    if found is None:
-        raise MistakesError(
-            f"The model returned a {type(output).__name__} without a tensor of outputs in it: give predict=, a "
-            "function that makes the outputs (logits, probabilities or values) of what the model returns."
-        )
-    return found
 
 
 def plan_of(

@@ -12,16 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from diagnose.collect.nested import tensors_in
-from diagnose.errors import DiagnoseError, InspectionError, MistakesError
+from diagnose.errors import InspectionError, MistakesError
 from diagnose.isolation import State
+from diagnose.mistakes._calling import called, device_of, outputs_of
+from diagnose.mistakes._embeddings import Embeddings
 from diagnose.mistakes._inspector import Inspector
 from diagnose.mistakes._losses import LossFn, hint_of, per_example
 from diagnose.mistakes._places import Place
-from diagnose.mistakes._plan import Plan, output_tensor, plan_of
+from diagnose.mistakes._plan import Plan, plan_of
 from diagnose.mistakes._reading import Batch, Reader
 from diagnose.mistakes._scores import Floats, Id, Scores, Task
 from diagnose.mistakes._scoring import Places, score, summary
-from diagnose.mistakes._unpacking import Call, Unpacking, floating_dtype, moved
+from diagnose.mistakes._unpacking import Call, Unpacking, moved
 from diagnose.mistakes._worst import Worst
 from diagnose.progress import Progress
 
@@ -126,7 +128,7 @@ class _Scan:
         self._kept = 0
         self._notes: list[str] = []
         self._worst: Worst | None = None
-        self._embeddings: list[Any] = []
+        self._embeddings = Embeddings(options.embeddings)
         self._shapes: set[tuple[int, ...]] = set()
         self._seen = 0
 
@@ -138,8 +140,8 @@ class _Scan:
             bar = stack.enter_context(Progress(self._options.progress, "examples"))
             for module in modules:
                 module.eval()
-                stack.callback(self._listen(module))
-            device = _device_of(self._model)
+                stack.callback(self._embeddings.listen(module))
+            device = device_of(self._model)
             for batch in self._reader.batches():
                 self._take(batch, device)
                 if self._reader.total:
@@ -155,8 +157,8 @@ class _Scan:
         ids = self._named(batch, size)
         self._inspect(ids, call)
         call = moved(call, device)
-        output = self._called(call, ids) if self._model is not None else self._given(size)
-        outputs = self._outputs(output)
+        output = called(self._model, call, ids) if self._model is not None else self._given(size)
+        outputs = outputs_of(output, self._options.predict)
         targets = call.targets if call.targets.dim() else call.targets[None]
         if size == 1 and (outputs.dim() == 0 or len(outputs) != 1):
             outputs = outputs[None]  # squeezed with the dimension of examples, of which there is one here
@@ -192,31 +194,6 @@ class _Scan:
         self._ids.extend(ids)
         return ids
 
-    def _called(self, call: Call, ids: Sequence[Id]) -> Any:
-        try:
-            return self._model(*call.args, **call.kwargs)
-        except DiagnoseError:
-            raise
-        except Exception as error:
-            shapes = ", ".join(f"{tuple(t.shape)} {t.dtype}" for t in tensors_in((call.args, dict(call.kwargs))))
-            raise MistakesError(
-                f"{_name_of(self._model)} raised {type(error).__name__} for examples {ids[0]} to {ids[-1]} "
-                f"(inputs {shapes}{_other_dtype(self._model, call)}): {error}"
-            ) from error
-
-    def _outputs(self, output: Any) -> Tensor:
-        predict = self._options.predict
-        if predict is None:
-            return output_tensor(output)
-        try:
-            return output_tensor(predict(output))
-        except DiagnoseError:
-            raise
-        except Exception as error:
-            raise MistakesError(
-                f"predict= raised {type(error).__name__}: {error}. The model returned a {type(output).__name__}."
-            ) from error
-
     def _given(self, size: int) -> Tensor:
         """What stands in for the outputs of the last `size` examples."""
         assert self._folds is not None
@@ -226,33 +203,6 @@ class _Scan:
                 f"probabilities have {len(self._folds)} rows, and there is an example at position {max(positions)}."
             )
         return torch.from_numpy(self._folds[positions])
-
-    def _listen(self, module: nn.Module) -> Callable[[], object]:
-        """Takes embeddings from a layer; returns what ends it."""
-        name = self._options.embeddings
-        if name is None:
-            return lambda: None
-        try:
-            layer = module.get_submodule(name)
-        except AttributeError:
-            known = ", ".join(key for key, _ in module.named_modules() if key) or "none: the model has no parts"
-            raise MistakesError(f"embeddings={name!r} is no layer of the model. Its layers: {known}.") from None
-
-        def take(_: Any, __: Any, output: Any) -> None:
-            self._embeddings.append(_vectors(output_tensor(output)).cpu().numpy())
-
-        return layer.register_forward_hook(take).remove
-
-    def _joined_embeddings(self) -> Floats | None:
-        if not self._embeddings:
-            return None
-        found: Floats = np.concatenate(self._embeddings).astype(np.float32)
-        if len(found) != len(self._ids):
-            raise MistakesError(
-                f"{self._options.embeddings} has put out {len(found)} embeddings for {len(self._ids)} examples: name a "
-                "layer that runs once for each batch and has a row for each example."
-            )
-        return found
 
     # ------------------------------------------------------------------ scoring
 
@@ -339,7 +289,7 @@ class _Scan:
             ids=tuple(self._ids),
             classes=self._options.classes,
             probabilities=np.concatenate(self._probabilities) if self._probabilities else None,
-            embeddings=self._joined_embeddings(),
+            embeddings=self._embeddings.joined(len(self._ids)),
             shape=next(iter(self._shapes)) if len(self._shapes) == 1 and "place" in columns else (),
             **columns,
         )
@@ -352,14 +302,6 @@ def _described(inputs: Any) -> Any:
     if not isinstance(inputs, Mapping):
         return inputs
     return {name: value for name, value in inputs.items() if name not in _ABOUT_OTHERS} or inputs
-
-
-def _vectors(output: Tensor) -> Tensor:
-    """Shape (B, D): means over positions, (B, T, D), or over pixels, (B, D, H, W)."""
-    values = output.detach().float()
-    if values.dim() == 3:
-        return values.mean(1)
-    return values.flatten(2).mean(2) if values.dim() > 3 else values.reshape(len(values), -1)
 
 
 def _ids_of(content: Any, positions: Sequence[int], ids: Sequence[Id] | str | None) -> list[Id]:
@@ -381,26 +323,6 @@ def _ids_of(content: Any, positions: Sequence[int], ids: Sequence[Id] | str | No
 def _plain(name: Any) -> Id:
     value = name.item() if hasattr(name, "item") else name
     return value if isinstance(value, int | str) else str(value)
-
-
-def _name_of(model: Any) -> str:
-    """The class of a module, the name of a function."""
-    return str(
-        type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", type(model).__name__)
-    )
-
-
-def _other_dtype(model: Any, call: Call) -> str:
-    """Says so if the inputs have not the floating type of the parameters: the usual reason why a model raises."""
-    own = floating_dtype(model)
-    given = {tensor.dtype for tensor in tensors_in((call.args, dict(call.kwargs))) if tensor.is_floating_point()}
-    return f"; its parameters are {own}" if own is not None and given and own not in given else ""
-
-
-def _device_of(model: Any) -> torch.device:
-    if not isinstance(model, nn.Module):
-        return torch.device("cpu")
-    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
 
 
 def _tokens_of(call: Call) -> Tensor | None:
