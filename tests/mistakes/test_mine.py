@@ -548,3 +548,55 @@ def test_a_description_that_fails_costs_no_numbers(classifier: nn.Module, classe
     mistakes = mine_mistakes(classifier, (INPUTS, classes), describe=lambda example: example["text"])
     assert "(describe failed: TypeError" in str(mistakes)
     assert mine_mistakes(classifier, (INPUTS, classes), describe=lambda _: None).text(0) == ""
+
+
+@pytest.mark.parametrize("column", [True, False])
+def test_losses_that_go_number_by_number_are_never_broadcast(column: bool) -> None:
+    model, values = nn.Linear(6, 1), INPUTS[:, :1] if column else INPUTS[:, 0]
+    wanted = mine_mistakes(model, (INPUTS, values)).scores.loss
+    losses: list[Any] = [
+        nn.MSELoss(),
+        F.mse_loss,
+        lambda output, targets: F.mse_loss(output.flatten(), targets.flatten()),
+    ]
+    for loss_fn in losses:
+        assert np.allclose(mine_mistakes(model, (INPUTS, values), loss_fn=loss_fn).scores.loss, wanted, rtol=1e-4)
+    labels = values > 0
+    plain = mine_mistakes(model, (INPUTS, labels)).scores.loss
+    assert np.allclose(
+        mine_mistakes(model, (INPUTS, labels), loss_fn=nn.BCEWithLogitsLoss()).scores.loss, plain, rtol=1e-4
+    )
+
+
+def test_a_loss_with_a_reduction_of_the_users_own_is_not_broadcast() -> None:
+    def squared(output: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+        loss = (output - targets) ** 2
+        return loss if reduction == "none" else loss.mean()
+
+    model = nn.Linear(6, 1)
+    wanted = mine_mistakes(model, (INPUTS, INPUTS[:, 0])).scores.loss
+    assert np.allclose(mine_mistakes(model, (INPUTS, INPUTS[:, 0]), loss_fn=squared).scores.loss, wanted, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_scripted_models(classifier: nn.Module, classes: Tensor) -> None:
+    wanted = mine_mistakes(classifier, (INPUTS, classes)).scores.loss
+    scripted = torch.jit.script(copy.deepcopy(classifier).train())
+    before = {name: value.clone() for name, value in scripted.state_dict().items()}
+    assert np.allclose(mine_mistakes(scripted, (INPUTS, classes)).scores.loss, wanted, atol=1e-5)
+    assert scripted.training and all(part.training for part in scripted.modules())
+    assert all(torch.equal(value, before[name]) for name, value in scripted.state_dict().items())
+    traced = torch.jit.trace(copy.deepcopy(classifier).eval(), INPUTS[:2])
+    assert np.allclose(mine_mistakes(traced, (INPUTS, classes)).scores.loss, wanted, atol=1e-5)
+
+
+def test_a_list_of_examples_with_names_is_a_data_set(classifier: nn.Module, classes: Tensor) -> None:
+    examples = [{"x": row, "label": int(label)} for row, label in zip(INPUTS, classes, strict=True)]
+    mistakes = mine_mistakes(classifier, examples)
+    assert not mistakes.notes
+    assert np.allclose(mistakes.scores.loss, mine_mistakes(classifier, (INPUTS, classes)).scores.loss, atol=1e-5)
+
+
+def test_class_numbers_that_are_no_whole_numbers(classifier: nn.Module, classes: Tensor) -> None:
+    with pytest.raises(MistakesError, match=r"class numbers have to be whole numbers, so make them so with .long"):
+        mine_mistakes(classifier, (INPUTS, classes.float()))

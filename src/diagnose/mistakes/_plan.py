@@ -110,6 +110,8 @@ def _shape_plan(
         return _many(outputs, targets, tokens, task, ignored, many)
     if outputs.numel() == targets.numel():
         return _alike(outputs, targets, hint, task, ignored)
+    if targets.is_floating_point() and many is not None and bool((targets == targets.round()).all()):
+        raise _misfit(outputs, targets, "class numbers have to be whole numbers, so make them so with .long()")
     raise _misfit(outputs, targets, "they do not fit together")
 
 

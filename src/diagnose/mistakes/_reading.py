@@ -274,6 +274,8 @@ def _is_pair(data: Any) -> bool:
 def _is_batch(item: Any) -> bool:
     """Whether an item of a list is a batch: what comes last in it, its targets, has a row for each example."""
     if isinstance(item, Mapping):
+        if any(isinstance(value, int | float) for value in item.values()):
+            return False  # the label of a single example
         return any(array.ndim for array in arrays_in(item)) and all(array.ndim for array in arrays_in(item))
     if isinstance(item, list | tuple) and item:
         last = item[-1]

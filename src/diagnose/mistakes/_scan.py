@@ -17,7 +17,7 @@ from diagnose.isolation import State
 from diagnose.mistakes._calling import called, device_of, outputs_of
 from diagnose.mistakes._embeddings import Embeddings
 from diagnose.mistakes._inspector import Inspector
-from diagnose.mistakes._losses import LossFn, hint_of, per_example
+from diagnose.mistakes._losses import LossFn, fitted, hint_of, per_example
 from diagnose.mistakes._places import Place
 from diagnose.mistakes._plan import Plan, plan_of
 from diagnose.mistakes._reading import Batch, Reader
@@ -253,9 +253,11 @@ class _Scan:
         # A channel of one counts nothing, as for regions.
         self._shapes.add(tuple(length for length in item.targets.shape[1:] if length != 1))
         if self._options.loss_fn is not None and not plan.shifted:
-            device_targets = item.targets.to(item.outputs.device)
-            output = item.outputs if self._hint is not None or self._options.predict is not None else item.output
-            columns["loss"] = per_example(self._options.loss_fn, output, device_targets, places.counted)
+            targets = item.targets.to(item.outputs.device)
+            output: Any = item.output
+            if self._hint is not None or self._options.predict is not None:
+                output, targets = fitted(self._hint, item.outputs, targets)
+            columns["loss"] = per_example(self._options.loss_fn, output, targets, places.counted)
         for name, column in columns.items():
             self._columns.setdefault(name, []).append(column.cpu().numpy())
         self._keep(places)
