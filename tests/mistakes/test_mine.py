@@ -600,3 +600,19 @@ def test_a_list_of_examples_with_names_is_a_data_set(classifier: nn.Module, clas
 def test_class_numbers_that_are_no_whole_numbers(classifier: nn.Module, classes: Tensor) -> None:
     with pytest.raises(MistakesError, match=r"class numbers have to be whole numbers, so make them so with .long"):
         mine_mistakes(classifier, (INPUTS, classes.float()))
+
+
+def test_examples_without_a_target_are_no_right_ones(classifier: nn.Module, classes: Tensor) -> None:
+    targets = flipped(classes, list(range(50)))
+    targets[100:] = -100
+    mistakes = mine_mistakes(classifier, (INPUTS, targets))
+    assert mistakes.error is not None
+    assert mistakes.error.value == pytest.approx(float(mistakes.scores.is_wrong[:100].mean())) and len(mistakes) == 300
+    assert mistakes.notes == ("200 examples have no target that counts: they are in no ranking and in no error.",)
+    with pytest.raises(MistakesError, match="None of the 300 examples has a target that counts"):
+        mine_mistakes(classifier, (INPUTS, torch.full((300,), -100)))
+
+
+def test_a_short_repr(classifier: nn.Module, classes: Tensor) -> None:
+    text = repr(mine_mistakes(classifier, (INPUTS, classes)))
+    assert text == "<Mistakes of Sequential on Scores(classification, 300 examples): print it, or .save(directory)>"

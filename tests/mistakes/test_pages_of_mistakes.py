@@ -173,7 +173,7 @@ def test_a_grid_has_a_tile_for_each_example(pictures: Mistakes) -> None:
     words = lettered(40, ["a", "b", ""])
     height = 40 + (0 if words is None else len(words))
     assert sheet.shape == (3 * (height + 6) + 6, 4 * 46 + 6, 3) and sheet.dtype == np.uint8
-    with pytest.raises(MistakesError, match="there is no ranking 'worst'"):
+    with pytest.raises(MistakesError, match="ranking is 'worst', and has to be one of"):
         grid(pictures, "worst")  # type: ignore[arg-type]
     with pytest.raises(NothingToDrawError, match="is a picture"):
         grid(mined(torch.randn(30, 4)))

@@ -78,7 +78,7 @@ def test_the_table_with_and_without_pandas(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(_tables.importlib.util, "find_spec", lambda name: None)
     plain = mistakes().table("loss")
     assert [row["id"] for row in plain] == ["=1+1", "d", "b"] and plain[0]["tier"] == "very-likely"
-    with pytest.raises(ValueError, match="ranking is 'best'"):
+    with pytest.raises(MistakesError, match="ranking is 'best'"):
         mistakes().table("best")  # type: ignore[arg-type]
 
 

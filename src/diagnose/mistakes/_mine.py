@@ -17,7 +17,7 @@ from diagnose.mistakes._losses import LossFn
 from diagnose.mistakes._mistakes import Mistakes
 from diagnose.mistakes._reading import Reader, reader_of
 from diagnose.mistakes._scan import Options, scan
-from diagnose.mistakes._scores import Floats, Id, Scores, Task
+from diagnose.mistakes._scores import Bools, Floats, Id, Scores, Task
 from diagnose.mistakes._slices import slices
 from diagnose.mistakes._suspects import margins
 
@@ -136,7 +136,7 @@ def mine_mistakes(
         examples=again,
         describe=describe,
         model="" if model is None else type(model).__name__,
-        notes=(*_not_finite(scores), *([reader.note] if reader.note else []), *scanned.notes),
+        notes=(*_without_target(scores), *_not_finite(scores), *([reader.note] if reader.note else []), *scanned.notes),
     )
 
 
@@ -168,10 +168,28 @@ def _check_model(model: Any, probabilities: Any) -> None:
     raise MistakesError(f"The model is a {type(model).__name__}, which cannot be called: {hint}.")
 
 
-def _not_finite(scores: Scores) -> list[str]:
-    known = scores.places > 0 if scores.places is not None else np.asarray(scores.given != -1)
+def _known(scores: Scores) -> Bools:
+    """Shape (N,): whether an example has a target that counts."""
+    if scores.places is not None:
+        return np.asarray(scores.places > 0)
     if scores.task == "regression":
-        known &= ~np.isnan(scores.given.astype(np.float64))
+        return np.asarray(~np.isnan(scores.given.astype(np.float64)))
+    return np.asarray(scores.given != -1)
+
+
+def _without_target(scores: Scores) -> list[str]:
+    known = _known(scores)
+    if not known.any():
+        raise MistakesError(
+            f"None of the {len(scores):,} examples has a target that counts: all are the ignore_index, or NaN."
+        )
+    count = int((~known).sum())
+    examples = "1 example has" if count == 1 else f"{count:,} examples have"
+    return [f"{examples} no target that counts: they are in no ranking and in no error."] if count else []
+
+
+def _not_finite(scores: Scores) -> list[str]:
+    known = _known(scores)
     count = int((known & ~np.isfinite(scores.loss)).sum())
     if not count:
         return []

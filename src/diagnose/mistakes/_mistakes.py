@@ -60,6 +60,9 @@ class Mistakes:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def __repr__(self) -> str:
+        return f"<Mistakes of {self.model or 'given probabilities'} on {self.scores!r}: print it, or .save(directory)>"
+
     # ------------------------------------------------------------------ rankings
 
     @cached_property
@@ -114,7 +117,8 @@ class Mistakes:
         if not scores.has_labels or not len(scores):
             return None
         if scores.places is None or scores.wrong_places is None:
-            return wilson(int(scores.is_wrong.sum()), len(scores))
+            labelled = int((scores.given != -1).sum())
+            return wilson(int(scores.is_wrong.sum()), labelled) if labelled else None
         counted = int(scores.places.sum())
         return wilson(int(scores.wrong_places.sum()), counted) if counted else None
 

@@ -68,6 +68,10 @@ class Scores:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        # Not the arrays: this is shown wherever a debugger or a failed test shows variables.
+        return f"Scores({self.task}, {len(self):,} examples)"
+
     @property
     def has_labels(self) -> bool:
         """Whether the task has labels that may be wrong: not so for amounts, and for the next token."""
