@@ -146,7 +146,7 @@ def confused_classes(
     much as if all mistakes of the class were spread evenly over the other classes (which with two classes says nothing
     more). It is a warning where more than half of a class is taken for another one: then it is mistaken rather than
     confused (labels swapped or merged, hardly any examples). Of fewer than `fewest` nothing is said: one of one example
-    is all of a class.
+    is all of a class. Nor of a model that is no better than a constant, unless a class is mistaken: it confuses all.
     """
     scores = mistakes.scores
     pairs = [pair for pair in mistakes.confusions if pair.count >= fewest and _is_confused(pair, scores, least, times)]
@@ -155,6 +155,8 @@ def confused_classes(
     pairs.sort(key=lambda pair: -pair.share.value)
     worst = pairs[0]
     mistaken = wilson(worst.count, worst.of, confidence=0.99).low > 0.5
+    if mistakes.is_no_better_than_constant and not mistaken:
+        return ()
     names = [f"{mistakes.class_name(pair.given)} for {mistakes.class_name(pair.predicted)}" for pair in pairs]
     more = f" and {len(pairs) - _SHOWN} more" if len(pairs) > _SHOWN else ""
     return (

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from diagnose.findings import Finding
 from diagnose.mistakes._confusions import Confusion, confusions
 from diagnose.mistakes._neighbours import Neighbourhood, neighbourhoods
@@ -121,6 +123,21 @@ class Mistakes:
             return wilson(int(scores.is_wrong.sum()), labelled) if labelled else None
         counted = int(scores.places.sum())
         return wilson(int(scores.wrong_places.sum()), counted) if counted else None
+
+    @cached_property
+    def constant(self) -> tuple[int, float] | None:
+        """The most frequent class, and the error of always saying it; None if it is no classification."""
+        scores = self.scores
+        labels = scores.given[scores.given >= 0] if scores.task == "classification" else ()
+        if not len(labels):
+            return None
+        found, counts = np.unique(labels, return_counts=True)
+        return int(found[counts.argmax()]), 1 - int(counts.max()) / len(labels)
+
+    @property
+    def is_no_better_than_constant(self) -> bool:
+        """Whether the error may be that of always saying the most frequent class, or is higher."""
+        return self.error is not None and self.constant is not None and self.error.high >= self.constant[1] > 0
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:

@@ -126,6 +126,9 @@ def head(mistakes: Mistakes) -> str:
         text += f", error{of} {percent_interval(error)}"
         if scores.places is None:
             text += f": {int(scores.is_wrong.sum()):,} mistakes"
+            if mistakes.is_no_better_than_constant and mistakes.constant is not None:
+                always, constant = mistakes.constant
+                text += f" (always saying {class_name(scores, always)} has {percent(constant)})"
         else:
             text += f", in {int(scores.is_wrong.sum()):,} examples"
     text += f", mean loss {figure(mean)}"
