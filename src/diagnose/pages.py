@@ -365,7 +365,8 @@ The error of a group of examples is above that of the rest.
 
 ## What it means
 Examples were grouped by the columns of the metadata that `mine_mistakes` was given, and pairs of columns. The error of
-the group is higher than can be by chance, corrected for all groups that were tried (Holm's method, at 1 %).
+the group is higher than can be by chance, corrected for all groups that were tried (Holm's method, at 1 %). Without
+labels, as in a regression, losses are compared by their ranks, and the medians are shown.
 
 ## What to do
 - Count the group's training examples: of what is rare, more is needed.
@@ -519,9 +520,10 @@ Invert them when they are loaded, or teach both by augmentation if both will be 
 Examples have a value that lies far outside of the rest.
 
 ## What it means
-A column of a table, or the mean or the contrast of an image, is at least twice as far from the median as that of all
-others, and the gap is wider than tails as heavy as a power law explain. A `warning` if it is ten times as far, as a
-slipped decimal point or a code for missing values (-999) is; else an `info`, for rare things lie outside too.
+A column of a table, the target of a regression, or the mean or the contrast of an image, is at least twice as far from
+the median as that of all others, and the gap is wider than tails as heavy as a power law explain. A `warning` if it is
+ten times as far, as a slipped decimal point or a code for missing values (-999) is; else an `info`, for rare things lie
+outside too.
 
 ## What to do
 Look at the examples: the evidence says which value of each is meant. Correct or leave out what is wrong, keep what is

@@ -27,6 +27,7 @@ class Net(nn.Module):
 def loader(): return Net(), DataLoader(TensorDataset(X, Y), 8, shuffle=True)
 def dataset(): return Net(), TensorDataset(X, Y), nn.CrossEntropyLoss()
 def tensors(): return Net(), X, nn.CrossEntropyLoss(), Y
+def pair(): return Net(), (X, Y)
 def inputs(): return Net(), X
 def bare(): return Net()
 def broken(): return nn.Linear(3, 2), TensorDataset(X, Y)
@@ -47,7 +48,7 @@ def mistakes(*arguments: str) -> int:
     return main(["mistakes", *arguments])
 
 
-@pytest.mark.parametrize("factory", ["loader", "dataset", "tensors", "function"])
+@pytest.mark.parametrize("factory", ["loader", "dataset", "tensors", "pair", "function"])
 def test_the_worst_mistake_is_named(factory: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert mistakes(f"some_net.py:{factory}", "--json") == 0
     data = json.loads(capsys.readouterr().out)

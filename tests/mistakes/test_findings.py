@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -145,3 +146,18 @@ def test_mistakes_that_are_spread_confuse_no_classes() -> None:
 def test_hardly_any_examples(size: int, predicted: int) -> None:
     nothing = np.zeros(size, dtype=np.int64)
     assert not Mistakes(scores(nothing, nothing + predicted)).findings
+
+
+def test_a_model_that_guesses_confuses_no_classes() -> None:
+    numbers = np.random.default_rng(0)
+    given, guessed = numbers.integers(0, 2, 400), numbers.integers(0, 2, 400)
+    nothing = np.full(400, np.nan, dtype=np.float32)
+    scores = Scores("classification", tuple(range(400)), nothing, given, guessed, nothing, nothing)
+    mistakes = Mistakes(scores)
+    assert mistakes.is_no_better_than_constant and not mistakes.findings
+    assert f"always saying {mistakes.constant[0]} has " in str(mistakes)  # type: ignore[index]
+    rare = np.where(np.arange(400) < 40, 1, 0)
+    collapsed = Mistakes(replace(scores, given=rare, predicted=np.zeros_like(rare)))
+    assert [finding.severity.value for finding in collapsed.findings] == ["warning"]
+    good = Mistakes(replace(scores, predicted=np.where(np.arange(400) < 40, guessed, given)))
+    assert not good.is_no_better_than_constant and "always saying" not in str(good)

@@ -211,6 +211,36 @@ def test_a_slipped_decimal_point_and_a_code_for_missing_values_are_found() -> No
         assert "column 0" in problems["outlying-examples"].message
 
 
+def test_a_target_of_a_regression_with_a_slipped_decimal_point_is_found() -> None:
+    data = datasets.load_diabetes()
+    targets = data.target.astype(np.float32)
+    assert not found(inspected(data.data, targets))
+    targets[7] *= 100
+    problem = found(inspected(data.data, targets))["outlying-examples"]
+    assert problem.severity is Severity.WARNING and problem.ids == (7,)
+    assert problem.message.startswith("1 of 442 targets lie far outside of the rest: 7 has target = ")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_heavy_tailed_targets_are_clean(seed: int) -> None:
+    numbers = np.random.default_rng(seed)
+    inputs = numbers.normal(size=(500, 4)).astype(np.float32)
+    for targets in (numbers.lognormal(10, 1.5, 500), numbers.pareto(1.5, 500), numbers.poisson(0.3, 500) + 0.5):
+        assert not found(inspected(inputs, targets))
+
+
+@pytest.mark.parametrize("longest", [8, 9, 12, 30, 200])
+def test_texts_are_cut_where_many_have_the_greatest_length(longest: int) -> None:
+    numbers = np.random.default_rng(0)
+    lengths = numbers.integers(3, 2 * longest, 400)
+    texts = [" ".join(f"w{numbers.integers(100)}" for _ in range(length)) for length in lengths]
+    cut = [" ".join(text.split()[:longest]) for text in texts if len(text.split()) < longest or numbers.random() < 0.5]
+    # Of texts as short as these, too many were cut to be told from blocks.
+    assert longest < 12 or "truncated-texts" in found(inspected(cut))
+    short = [text for text in texts if len(text.split()) <= longest]
+    assert "truncated-texts" not in found(inspected(short))
+
+
 def test_values_that_are_not_finite_are_found() -> None:
     table = datasets.load_wine().data.astype(np.float32)
     table[3, 2], table[9, 0] = np.nan, np.inf

@@ -381,7 +381,7 @@ def test_embeddings_of_a_layer(classifier: nn.Module, classes: Tensor) -> None:
     mistakes = mine_mistakes(classifier, (INPUTS, flipped(classes, [5])), embeddings="2")
     assert mistakes.scores.embeddings is not None and mistakes.scores.embeddings.shape == (300, 32)
     assert 5 in [part.id for part in mistakes.neighbours[:5]] and "Nearest to examples" in str(mistakes)
-    with pytest.raises(MistakesError, match="there is no such layer among 0, 1"):
+    with pytest.raises(MistakesError, match=r"is no layer of the model. Its layers: 0, 1"):
         mine_mistakes(classifier, (INPUTS, classes), embeddings="trunk")
 
 
@@ -395,6 +395,15 @@ def test_embeddings_of_a_layer(classifier: nn.Module, classes: Tensor) -> None:
         ((INPUTS, torch.zeros(300, 5)), {}, "do not fit together"),
         ((INPUTS, torch.zeros(300).long()), {"task": "ranking"}, "task is 'ranking'"),
         ((INPUTS, torch.zeros(300).long()), {"k": 0}, "k is 0"),
+        ((INPUTS, torch.zeros(300).long()), {"k": "5"}, "k is '5', and has to be a whole number"),
+        ((INPUTS, torch.zeros(300).long()), {"batch_size": 0}, "batch_size is 0"),
+        ((INPUTS, torch.zeros(300).long()), {"classes": ["a"]}, "classes= has 1 names, .* tells 3 classes apart"),
+        ((INPUTS, torch.zeros(300).long()), {"predict": lambda _: {}["x"]}, "predict= raised KeyError: 'x'"),
+        (
+            (INPUTS, torch.zeros(300).long()),
+            {"metadata": lambda e: e.x},
+            "metadata= raised AttributeError .* position 0",
+        ),
         ([{"input": INPUTS}], {}, "A batch has no targets: its names are input"),
         (["text"], {}, "A batch is a list"),
     ],
@@ -481,3 +490,129 @@ def test_groups_by_a_function_of_the_example(classifier: nn.Module, classes: Ten
         classifier, (INPUTS, flipped(classes, rows)), metadata=lambda example: {"large": bool(example[0][5] > 1.2)}
     )
     assert mistakes.slices[0].where == {"large": "True"} and mistakes.slices[0].size == len(rows)
+
+
+class Broken(Dataset[Any]):
+    """Its seventh example cannot be read."""
+
+    def __len__(self) -> int:
+        return 20
+
+    def __getitem__(self, position: int) -> Any:
+        if position == 7:
+            raise OSError("7.jpg is cut off")
+        return INPUTS[position], 0
+
+
+def test_an_example_that_cannot_be_read_is_named(classifier: nn.Module) -> None:
+    with pytest.raises(MistakesError, match=r"Broken raised OSError for the example at position 7: 7.jpg is cut off"):
+        mine_mistakes(classifier, Broken())
+
+
+def test_functions_that_return_arrays_are_models_too(classifier: nn.Module, classes: Tensor) -> None:
+    def predict_proba(inputs: Tensor) -> Any:
+        return classifier(inputs).softmax(1).detach().numpy()
+
+    classifier.eval()
+    by_array = mine_mistakes(predict_proba, (INPUTS.double().numpy(), classes.numpy()))
+    assert np.allclose(by_array.scores.loss, mine_mistakes(classifier, (INPUTS, classes)).scores.loss, atol=1e-5)
+
+
+class Estimator:
+    def predict_proba(self, inputs: Any) -> Any:
+        return inputs
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Estimator(), r"The model is a Estimator, which cannot be called: give its method .predict_proba"),
+        ("net.pt", "The model is a str, which cannot be called: give a module"),
+        (nn.Linear, "The model is the class Linear: give an object of it"),
+        (lambda inputs: inputs[:, :3].argmax(1), "outputs are torch.int64, so they look like answers"),
+        (lambda inputs: inputs[:, :3] * torch.nan, r"All outputs or losses \(300 of 300\) are NaN or infinite"),
+        (nn.Linear(6, 3).double(), "torch.float32; its parameters are torch.float64"),
+    ],
+)
+def test_what_is_no_model_for_the_data_is_named(model: Any, message: str, classes: Tensor) -> None:
+    with pytest.raises(MistakesError, match=message):
+        mine_mistakes(model, (INPUTS, classes))
+
+
+def test_doubles_stay_doubles_for_a_model_of_doubles(classes: Tensor) -> None:
+    model = nn.Linear(6, 3).double()
+    assert len(mine_mistakes(model, (INPUTS.double().numpy(), classes.numpy()))) == 300
+
+
+def test_a_description_that_fails_costs_no_numbers(classifier: nn.Module, classes: Tensor) -> None:
+    mistakes = mine_mistakes(classifier, (INPUTS, classes), describe=lambda example: example["text"])
+    assert "(describe failed: TypeError" in str(mistakes)
+    assert mine_mistakes(classifier, (INPUTS, classes), describe=lambda _: None).text(0) == ""
+
+
+@pytest.mark.parametrize("column", [True, False])
+def test_losses_that_go_number_by_number_are_never_broadcast(column: bool) -> None:
+    model, values = nn.Linear(6, 1), INPUTS[:, :1] if column else INPUTS[:, 0]
+    wanted = mine_mistakes(model, (INPUTS, values)).scores.loss
+    losses: list[Any] = [
+        nn.MSELoss(),
+        F.mse_loss,
+        lambda output, targets: F.mse_loss(output.flatten(), targets.flatten()),
+    ]
+    for loss_fn in losses:
+        assert np.allclose(mine_mistakes(model, (INPUTS, values), loss_fn=loss_fn).scores.loss, wanted, rtol=1e-4)
+    labels = values > 0
+    plain = mine_mistakes(model, (INPUTS, labels)).scores.loss
+    assert np.allclose(
+        mine_mistakes(model, (INPUTS, labels), loss_fn=nn.BCEWithLogitsLoss()).scores.loss, plain, rtol=1e-4
+    )
+
+
+def test_a_loss_with_a_reduction_of_the_users_own_is_not_broadcast() -> None:
+    def squared(output: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+        loss = (output - targets) ** 2
+        return loss if reduction == "none" else loss.mean()
+
+    model = nn.Linear(6, 1)
+    wanted = mine_mistakes(model, (INPUTS, INPUTS[:, 0])).scores.loss
+    assert np.allclose(mine_mistakes(model, (INPUTS, INPUTS[:, 0]), loss_fn=squared).scores.loss, wanted, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_scripted_models(classifier: nn.Module, classes: Tensor) -> None:
+    wanted = mine_mistakes(classifier, (INPUTS, classes)).scores.loss
+    scripted = torch.jit.script(copy.deepcopy(classifier).train())
+    before = {name: value.clone() for name, value in scripted.state_dict().items()}
+    assert np.allclose(mine_mistakes(scripted, (INPUTS, classes)).scores.loss, wanted, atol=1e-5)
+    assert scripted.training and all(part.training for part in scripted.modules())
+    assert all(torch.equal(value, before[name]) for name, value in scripted.state_dict().items())
+    traced = torch.jit.trace(copy.deepcopy(classifier).eval(), INPUTS[:2])
+    assert np.allclose(mine_mistakes(traced, (INPUTS, classes)).scores.loss, wanted, atol=1e-5)
+
+
+def test_a_list_of_examples_with_names_is_a_data_set(classifier: nn.Module, classes: Tensor) -> None:
+    examples = [{"x": row, "label": int(label)} for row, label in zip(INPUTS, classes, strict=True)]
+    mistakes = mine_mistakes(classifier, examples)
+    assert not mistakes.notes
+    assert np.allclose(mistakes.scores.loss, mine_mistakes(classifier, (INPUTS, classes)).scores.loss, atol=1e-5)
+
+
+def test_class_numbers_that_are_no_whole_numbers(classifier: nn.Module, classes: Tensor) -> None:
+    with pytest.raises(MistakesError, match=r"class numbers have to be whole numbers, so make them so with .long"):
+        mine_mistakes(classifier, (INPUTS, classes.float()))
+
+
+def test_examples_without_a_target_are_no_right_ones(classifier: nn.Module, classes: Tensor) -> None:
+    targets = flipped(classes, list(range(50)))
+    targets[100:] = -100
+    mistakes = mine_mistakes(classifier, (INPUTS, targets))
+    assert mistakes.error is not None
+    assert mistakes.error.value == pytest.approx(float(mistakes.scores.is_wrong[:100].mean())) and len(mistakes) == 300
+    assert mistakes.notes == ("200 examples have no target that counts: they are in no ranking and in no error.",)
+    with pytest.raises(MistakesError, match="None of the 300 examples has a target that counts"):
+        mine_mistakes(classifier, (INPUTS, torch.full((300,), -100)))
+
+
+def test_a_short_repr(classifier: nn.Module, classes: Tensor) -> None:
+    text = repr(mine_mistakes(classifier, (INPUTS, classes)))
+    assert text == "<Mistakes of Sequential on Scores(classification, 300 examples): print it, or .save(directory)>"

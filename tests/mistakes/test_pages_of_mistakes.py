@@ -81,7 +81,12 @@ def test_the_page_is_whole_and_runs_nothing(pictures: Mistakes) -> None:
         value and value.startswith("data:image/png;base64,") for name, value in parsed.attributes if name == "src"
     )
     assert not any(name.startswith("on") or name == "href" for name, _ in parsed.attributes)
-    for title in ("What was found", "Mistakes that the model is most sure of", "Suspect labels", "Taken for another"):
+    for title in (
+        "What was found",
+        "Mistakes that the model is most sure of",
+        "Suspect labels",
+        "Taken for another class",
+    ):
         assert f"<h2>{title}</h2>" in text
     assert "blank-images" in text and "prefers-color-scheme:dark" in text
 
@@ -168,7 +173,7 @@ def test_a_grid_has_a_tile_for_each_example(pictures: Mistakes) -> None:
     words = lettered(40, ["a", "b", ""])
     height = 40 + (0 if words is None else len(words))
     assert sheet.shape == (3 * (height + 6) + 6, 4 * 46 + 6, 3) and sheet.dtype == np.uint8
-    with pytest.raises(MistakesError, match="there is no ranking 'worst'"):
+    with pytest.raises(MistakesError, match="ranking is 'worst', and has to be one of"):
         grid(pictures, "worst")  # type: ignore[arg-type]
     with pytest.raises(NothingToDrawError, match="is a picture"):
         grid(mined(torch.randn(30, 4)))
@@ -278,3 +283,51 @@ def test_tensorboard_gets_grids_and_the_text(pictures: Mistakes, tmp_path: Path)
         assert "mistakes/confident" in events.Tags()["images"]
         assert events.Images("mistakes/confident")[0].step == 7
         assert "mistakes/text_summary" in events.Tags()["tensors"]
+
+
+def test_places_and_groups_are_in_the_page_and_in_the_text() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(12, 1, 8, 10)
+    masks = (images[:, 0] > 0.5).long()
+    masks[5, 2:6, 3:7] = 1 - masks[5, 2:6, 3:7]
+
+    def model(batch: torch.Tensor) -> torch.Tensor:
+        return torch.cat([0.5 - batch, batch - 0.5], 1) * 20
+
+    kind = ["wet", "dry"] * 6
+    regions = mine_mistakes(model, (images, masks), classes=["ground", "cell"], metadata={"kind": kind}, progress=False)
+    position = regions.confident[0].place
+    assert position is not None and regions.scores.shape == (8, 10)
+    for text in (str(regions), page(regions)):
+        assert "Worst regions" in text and f"({position // 10}, {position % 10})" in text
+        assert "16 of 80" in text and "error of places 1.67 %" in text
+    inputs = torch.randn(90, 4)
+    targets = inputs[:, :3].argmax(1)
+    targets[7] = (targets[7] + 1) % 3
+    near = mine_mistakes(lambda x: x[:, :3] * 5, (inputs, targets), embeddings=inputs[:, :3], progress=False)
+    assert near.neighbours and all("Nearest to examples of another class" in text for text in (str(near), page(near)))
+
+
+def test_surprising_tokens_are_in_the_page() -> None:
+    tokens = torch.randint(0, 4, (80, 12), generator=torch.Generator().manual_seed(0))
+    tokens[3] = 2  # a ruler is no empty text
+
+    def model(batch: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.one_hot(batch, 4).float() * 3
+
+    mistakes = mine_mistakes(model, (tokens[:, :-1], tokens[:, 1:]), classes=["a", "b", "-", "<i>"], progress=False)
+    assert mistakes.scores.task == "language-model" and not mistakes.problems
+    text = page(mistakes)
+    assert "<h2>Most surprising tokens</h2>" in text and "perplexity" in text and "&lt;i&gt;" in text
+    Parsed(text)
+
+
+def test_examples_of_a_problem_are_named_and_a_bad_model_is_no_witness(pictures: Mistakes) -> None:
+    lines = str(pictures).splitlines()
+    (blank,) = [n for n, line in enumerate(lines) if "blank-images" in line]
+    (problem,) = [problem for problem in pictures.problems if problem.code == "blank-images"]
+    assert lines[blank + 1].startswith(f"    examples: {problem.ids[0]}")  # type: ignore[attr-defined]
+    doubt = "The model itself is wrong"
+    assert doubt in str(pictures) and doubt in page(pictures)  # it was never trained
+    right = mine_mistakes(lambda x: x, (torch.eye(3).repeat(9, 1), torch.arange(3).repeat(9)), progress=False)
+    assert doubt not in str(right)

@@ -25,8 +25,8 @@ from torch.utils.data import (
 )
 
 from diagnose.errors import MistakesError
-from diagnose.mistakes._files_of import file_of
 from diagnose.mistakes._reading import reader_of
+from diagnose.mistakes._sources import file_of
 
 VALUES = torch.arange(20.0)[:, None]
 DATA = TensorDataset(VALUES, torch.arange(20))

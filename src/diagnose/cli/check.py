@@ -131,8 +131,8 @@ def _checked(options: argparse.Namespace) -> tuple[tuple[CheckResult, ...], str,
 
     from diagnose.checks._all import chosen_from, run_all
     from diagnose.cli.check_gradients import made_up
-    from diagnose.gradcheck._progress import Progress
     from diagnose.program.factory import make
+    from diagnose.progress import Progress
 
     try:
         chosen = chosen_from(options.select, options.ignore or ())

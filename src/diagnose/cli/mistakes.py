@@ -24,7 +24,8 @@ which classes are taken for which.
 
 FACTORY is MODULE:NAME or FILE.py:NAME, a function without arguments that
 returns
-  (module, data)              data: a Dataset, a DataLoader (shuffled or not)
+  (module, data)              data: a Dataset, a DataLoader (shuffled or not),
+                              or (inputs, targets)
   (module, data, loss_fn)     loss_fn(output, targets): loss of each example
   (module, inputs, loss_fn, targets)      all examples as tensors
 The module is to be as trained: load its weights in the FACTORY.
@@ -63,7 +64,10 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("factory", metavar="FACTORY", help="MODULE:NAME or FILE.py:NAME; or a RUN_DIR")
     parser.add_argument(
-        "--out", metavar="DIR", type=Path, help="write mistakes.json, and IDs and scores of all examples as CSV"
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="write mistakes.html, mistakes.json, IDs and scores of all examples (CSV, Parquet), and worst.png",
     )
     parser.add_argument("--k", metavar="K", type=int, default=64, help="how long the lists are (default: 64)")
     parser.add_argument(
@@ -102,7 +106,7 @@ def execute(options: argparse.Namespace) -> int:
         _write(options.json, text)
     print_text(str(mistakes))
     if options.out is not None:
-        print_text(f"\nwritten: {options.out}")
+        print_text(f"\nwritten: {options.out} (mistakes.html shows the examples)")
     return 0
 
 
@@ -133,10 +137,12 @@ def _data(made: Made, factory: str) -> Any:
     """Data set, loader, or (inputs, targets)."""
     if made.data is not None:
         return made.data
+    if made.targets is None and made.loss_fn is None and isinstance(made.inputs, tuple) and len(made.inputs) == 2:
+        return made.inputs  # (inputs, targets): two inputs without targets would be of no use here
     if made.targets is None or made.inputs is None:
         raise FactoryError(
-            f"{factory} returned no data with targets: return (module, dataset), (module, loader), or (module, inputs, "
-            "loss_fn, targets)."
+            f"{factory} returned no data with targets: return (module, dataset), (module, loader), (module, (inputs, "
+            "targets)), or (module, inputs, loss_fn, targets)."
         )
     if isinstance(made.inputs, dict):
         return {**made.inputs, "targets": made.targets}

@@ -137,7 +137,7 @@ def _look(situation: Situation, live: Live, seed: int) -> None:
     if all(value is None for value in (live.model, live.reloaded, live.train, live.test, live.train_dev)):
         return
     from diagnose.gap._live import measure
-    from diagnose.gradcheck._progress import Progress
+    from diagnose.progress import Progress
 
     with Progress(None, "measuring") as bar:
         measure(situation, live, seed, bar.told)
@@ -167,7 +167,7 @@ def _probe(
     if live.train is None:
         raise GapError("probe=True trains, and there are no train_data.")
     from diagnose.gap._probes import Experiments, probe_copies
-    from diagnose.gradcheck._progress import Progress
+    from diagnose.progress import Progress
 
     with Progress(None, "experiments") as bar:
         if train_fn is not None:

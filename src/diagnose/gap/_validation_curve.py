@@ -16,7 +16,7 @@ from diagnose.gap._learning_curve import interval_json, is_plain, metric_name, p
 from diagnose.gap._measured import Place, difference, places
 from diagnose.gap._subsets import count, subset
 from diagnose.gap._trainings import Failure, Measure, Measured, Metric, attempt
-from diagnose.gradcheck._progress import Progress
+from diagnose.progress import Progress
 from diagnose.stats.intervals import CONFIDENCE, z_of
 
 Side: TypeAlias = Literal["underfits", "overfits"]

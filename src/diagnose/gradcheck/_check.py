@@ -16,9 +16,9 @@ from diagnose.gradcheck._localise import Mode
 from diagnose.gradcheck._narrow import compared_with_wide, same_function
 from diagnose.gradcheck._prepare import Prepared, Subject, prepare
 from diagnose.gradcheck._problem import SecondOrder
-from diagnose.gradcheck._progress import Progress
 from diagnose.gradcheck._report import Entry, GradientReport
 from diagnose.gradcheck._suspect import suspect_of
+from diagnose.progress import Progress
 
 MODES: Final = get_args(Mode)
 

@@ -110,6 +110,21 @@ class _Names:
                 value.extend(copy) if isinstance(value, list) else value.update(copy)
 
 
+class _Mode:
+    """The mode of a scripted or traced module, which keeps what it has where Python does not see it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.training = module.training
+
+    def moved(self) -> bool:
+        return self.module.training != self.training
+
+    def restore(self) -> None:
+        if self.moved():
+            self.module.training = self.training
+
+
 def _same_items(value: Any, copy: Any) -> bool:
     if len(value) != len(copy):
         return False
@@ -158,6 +173,10 @@ class State:
     def _parts_of_modules(self) -> Iterable[_Part]:
         for module in self._modules:
             for child in module.modules():
+                if isinstance(child, torch.jit.ScriptModule):
+                    yield _Mode(child)
+                    yield from map(_Tensor, child.buffers(recurse=False))
+                    continue
                 yield _Names(child.__dict__)
                 yield _Names(child.__dict__["_buffers"])
                 yield from (_Tensor(buffer) for buffer in child.__dict__["_buffers"].values() if buffer is not None)

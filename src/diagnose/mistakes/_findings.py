@@ -148,7 +148,7 @@ def confused_classes(
     much as if all mistakes of the class were spread evenly over the other classes (which with two classes says nothing
     more). It is a warning where more than half of a class is taken for another one: then it is mistaken rather than
     confused (labels swapped or merged, hardly any examples). Of fewer than `fewest` nothing is said: one of one example
-    is all of a class.
+    is all of a class. Nor of a model that is no better than a constant, unless a class is mistaken: it confuses all.
     """
     scores = mistakes.scores
     pairs = [pair for pair in mistakes.confusions if pair.count >= fewest and _is_confused(pair, scores, least, times)]
@@ -157,6 +157,8 @@ def confused_classes(
     pairs.sort(key=lambda pair: -pair.share.value)
     worst = pairs[0]
     mistaken = wilson(worst.count, worst.of, confidence=0.99).low > 0.5
+    if mistakes.is_no_better_than_constant and not mistaken:
+        return ()
     names = [f"{mistakes.class_name(pair.given)} for {mistakes.class_name(pair.predicted)}" for pair in pairs]
     more = f" and {len(pairs) - _SHOWN} more" if len(pairs) > _SHOWN else ""
     return (
@@ -200,16 +202,18 @@ def weak_slices(mistakes: Mistakes, *, alpha: float = 0.01) -> tuple[Finding, ..
     worse = [part for part in mistakes.slices if part.is_worse and part.p < alpha]
     if not worse:
         return ()
-    what = "error" if mistakes.scores.has_labels else "mean loss"
-    worst = worse[0]
+    worst, shares = worse[0], mistakes.scores.has_labels
+    what = "error" if shares else "median loss"
+    error = _percent(worst.error) if shares else str(worst.error)
+    rest = f"{100 * worst.rest:.3g} %" if shares else f"{worst.rest:.3g}"
     named = "; ".join(str(part) for part in worse[:_SHOWN])
     more = f" and {len(worse) - _SHOWN} more" if len(worse) > _SHOWN else ""
     return (
         Finding(
             WEAK_SLICE,
             Severity.INFO,
-            f"The {what} is higher where {named}{more}: {worst.error} on {worst.size:,} examples of the first, "
-            f"{worst.rest:.3g} elsewhere.",
+            f"The {what} is higher where {named}{more}: {error} on {worst.size:,} examples of the first, "
+            f"{rest} elsewhere.",
             evidence={
                 "slices": [
                     {"where": dict(part.where), "size": part.size, "error": part.error.value, "p": part.p}

@@ -11,7 +11,7 @@ import numpy as np
 
 from diagnose.errors import MistakesError
 from diagnose.mistakes._png import Pixels, encoded, lettered, resized
-from diagnose.mistakes._rankings import RANKINGS, Entry, Ranking
+from diagnose.mistakes._rankings import Entry, Ranking, checked
 from diagnose.mistakes._showing import as_pixels, scale_of, shown
 from diagnose.sinks.wording import visible
 from diagnose.storage import replace_file
@@ -42,11 +42,9 @@ def grid(
         NothingToDrawError: the ranking is empty, or no example of it can be read again and shown as a picture.
         MistakesError: there is no such ranking, or sizes below 1.
     """
-    if ranking not in RANKINGS:
-        raise MistakesError(f"there is no ranking {ranking!r}: it is one of {', '.join(RANKINGS)}")
     if tile < 8 or columns < 1 or most < 1:
         raise MistakesError(f"a grid of {most} tiles of {tile} pixels in {columns} columns cannot be drawn")
-    chosen = mistakes.rankings[ranking][: min(most, MOST)]
+    chosen = mistakes.rankings[checked(ranking)][: min(most, MOST)]
     pictures = [(entry, picture) for entry in chosen if (picture := picture_of(mistakes, entry.id)) is not None]
     if not pictures:
         why = "has no examples" if not chosen else "has no example that can be read again and is a picture"

@@ -132,7 +132,8 @@ class Inspector:
             InspectionError: an id was given twice, or `scores` are of other examples.
         """
         sketch = self.sketch
-        blank = [*non_finite.non_finite_inputs(sketch), *blanks.blank_examples(sketch)]
+        is_prose = scores is not None and scores.task == "language-model"
+        blank = [*non_finite.non_finite_inputs(sketch), *blanks.blank_examples(sketch, is_prose=is_prose)]
         outside = list(outliers.outlying_examples(sketch, without=_rows_of(sketch, blank, ("blank-images",))))
         # What is blank, of another scale, or has the same code for a missing value, is alike for that reason.
         codes = ("blank-images", "differently-normalized-examples", "outlying-examples", "inverted-images")
@@ -141,7 +142,8 @@ class Inspector:
             *duplicates.duplicate_examples(sketch),
             *near_duplicates.near_duplicate_examples(sketch, without=faulty),
         ]
-        return by_severity([*of_classes.class_problems(sketch, scores), *blank, *outside, *copies])
+        targets = outliers.outlying_targets(sketch)
+        return by_severity([*of_classes.class_problems(sketch, scores), *blank, *outside, *targets, *copies])
 
 
 def compare(train: Inspector, test: Inspector) -> list[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple
 
@@ -66,6 +67,17 @@ def hint_of(loss_fn: LossFn | None) -> Hint | None:
     return None
 
 
+def fitted(hint: Hint | None, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """(outputs, targets) as a loss function of torch's takes them that goes number by number; others as they are.
+
+    Users squeeze (N, 1) in their training loop, and make amounts of labels. Without that, squared errors would be
+    broadcast to (N, N), and binary cross entropy would raise.
+    """
+    if hint is None or hint.family == "classes" or outputs.numel() != targets.numel():
+        return outputs, targets
+    return outputs.reshape(targets.shape), targets.to(outputs.dtype)
+
+
 def per_example(loss_fn: LossFn, output: Any, targets: Tensor, counted: Tensor) -> Tensor:
     """The loss of each example: mean over its places that count.
 
@@ -88,6 +100,7 @@ def per_example(loss_fn: LossFn, output: Any, targets: Tensor, counted: Tensor) 
             loss is None
             or loss.dim() == 0
             or loss.numel() % size
+            or loss.numel() > max(_count(output), targets.numel())  # broadcast
             or (len(loss) != size and loss.numel() != counted.numel())
         ):
             rows = range(size)
@@ -115,6 +128,11 @@ def _unreduced(loss_fn: LossFn, output: Any, targets: Tensor) -> Tensor | None:
         return None
     whole: Callable[..., Any] = loss_fn
     return _tensor(whole(output, targets, reduction="none"))
+
+
+def _count(output: Any) -> int:
+    """Numbers in an output; of what is no tensor, more than any loss has."""
+    return output.numel() if isinstance(output, Tensor) else sys.maxsize
 
 
 def _tensor(value: Any) -> Tensor | None:

@@ -17,7 +17,7 @@ from diagnose.mistakes._losses import LossFn
 from diagnose.mistakes._mistakes import Mistakes
 from diagnose.mistakes._reading import Reader, reader_of
 from diagnose.mistakes._scan import Options, scan
-from diagnose.mistakes._scores import Floats, Id, Scores, Task
+from diagnose.mistakes._scores import Bools, Floats, Id, Scores, Task
 from diagnose.mistakes._slices import slices
 from diagnose.mistakes._suspects import margins
 
@@ -91,10 +91,10 @@ def mine_mistakes(
     Source:
         Goodfellow, Bengio & Courville, "Deep Learning", section 11.5: "visualize the worst mistakes".
     """
-    if k < 1:
-        raise MistakesError(f"k is {k}, and has to be at least 1.")
-    if model is None and probabilities is None:
-        raise MistakesError("There is neither a model nor probabilities: give one of them.")
+    for name, value in (("k", k), ("batch_size", batch_size)):
+        if not isinstance(value, int) or value < 1:
+            raise MistakesError(f"{name} is {value!r}, and has to be a whole number of at least 1.")
+    _check_model(model, probabilities)
     folds = None if probabilities is None else _checked(probabilities)
     if model is None and (alone := _labels_alone(data)) is not None:
         data, inspect = alone, False
@@ -110,6 +110,7 @@ def mine_mistakes(
         outputs=outputs,
         ignore_index=ignore_index,
         classes=names,
+        classes_are_asked=classes is not None,
         ids=ids,
         keep_probabilities=keep_probabilities,
         embeddings=layer,
@@ -135,7 +136,7 @@ def mine_mistakes(
         examples=again,
         describe=describe,
         model="" if model is None else type(model).__name__,
-        notes=(*_not_finite(scores), *([reader.note] if reader.note else []), *scanned.notes),
+        notes=(*_without_target(scores), *_not_finite(scores), *([reader.note] if reader.note else []), *scanned.notes),
     )
 
 
@@ -153,14 +154,53 @@ class _Again:
         return self._reader.file(self._positions[row])
 
 
-def _not_finite(scores: Scores) -> list[str]:
-    known = scores.places > 0 if scores.places is not None else np.asarray(scores.given != -1)
+def _check_model(model: Any, probabilities: Any) -> None:
+    if model is None:
+        if probabilities is None:
+            raise MistakesError("There is neither a model nor probabilities: give one of them.")
+        return
+    if isinstance(model, type):
+        raise MistakesError(f"The model is the class {model.__name__}: give an object of it, with trained weights.")
+    if callable(model):
+        return
+    ways = [name for name in ("predict_proba", "decision_function", "predict") if callable(getattr(model, name, None))]
+    hint = f"give its method .{ways[0]}" if ways else "give a module, or a function of a batch's inputs"
+    raise MistakesError(f"The model is a {type(model).__name__}, which cannot be called: {hint}.")
+
+
+def _known(scores: Scores) -> Bools:
+    """Shape (N,): whether an example has a target that counts."""
+    if scores.places is not None:
+        return np.asarray(scores.places > 0)
     if scores.task == "regression":
-        known &= ~np.isnan(scores.given.astype(np.float64))
+        return np.asarray(~np.isnan(scores.given.astype(np.float64)))
+    return np.asarray(scores.given != -1)
+
+
+def _without_target(scores: Scores) -> list[str]:
+    known = _known(scores)
+    if not known.any():
+        raise MistakesError(
+            f"None of the {len(scores):,} examples has a target that counts: all are the ignore_index, or NaN."
+        )
+    count = int((~known).sum())
+    examples = "1 example has" if count == 1 else f"{count:,} examples have"
+    return [f"{examples} no target that counts: they are in no ranking and in no error."] if count else []
+
+
+def _not_finite(scores: Scores) -> list[str]:
+    known = _known(scores)
     count = int((known & ~np.isfinite(scores.loss)).sum())
     if not count:
         return []
     first = scores.ids[int((known & ~np.isfinite(scores.loss)).argmax())]
+    if count == int(known.sum()):
+        raise MistakesError(
+            f"All outputs or losses ({count:,} of {count:,}) are NaN or infinite: there is nothing to tell mistakes "
+            "by. Look for the weights that are not finite, and for inputs that are not as in training."
+        )
+    if count == 1:
+        return [f"The output or the loss of example {first} is not finite: it is in no ranking."]
     return [
         f"The outputs or losses of {count:,} examples are not finite, the first is {first}: they are in no ranking."
     ]
@@ -233,10 +273,20 @@ def _classes_of(data: Any) -> tuple[str, ...]:
     return ()
 
 
+def _metadata_of(metadata: Callable[[Any], Any], example: Any, position: int) -> Any:
+    try:
+        return metadata(example)
+    except Exception as error:
+        raise MistakesError(
+            f"metadata= raised {type(error).__name__} for the example at position {position}: {error}. It is given "
+            "what the data set returns for an example."
+        ) from error
+
+
 def _columns(metadata: Any, positions: NDArray[np.int64], again: _Again) -> dict[str, list[Any]]:
     """A value for each row of the scores, by the name of the column."""
     if callable(metadata):
-        rows = [metadata(again.example(row)) for row in range(len(positions))]
+        rows = [_metadata_of(metadata, again.example(row), positions[row]) for row in range(len(positions))]
         if not all(isinstance(row, Mapping) for row in rows):
             raise MistakesError("metadata is a function, and has to return a mapping: name of the column -> value.")
         return {name: [row.get(name) for row in rows] for name in dict.fromkeys(key for row in rows for key in row)}

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from diagnose.findings import Finding
 from diagnose.mistakes._confusions import Confusion, confusions
 from diagnose.mistakes._neighbours import Neighbourhood, neighbourhoods
@@ -59,6 +61,9 @@ class Mistakes:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def __repr__(self) -> str:
+        return f"<Mistakes of {self.model or 'given probabilities'} on {self.scores!r}: print it, or .save(directory)>"
 
     # ------------------------------------------------------------------ rankings
 
@@ -114,9 +119,25 @@ class Mistakes:
         if not scores.has_labels or not len(scores):
             return None
         if scores.places is None or scores.wrong_places is None:
-            return wilson(int(scores.is_wrong.sum()), len(scores))
+            labelled = int((scores.given != -1).sum())
+            return wilson(int(scores.is_wrong.sum()), labelled) if labelled else None
         counted = int(scores.places.sum())
         return wilson(int(scores.wrong_places.sum()), counted) if counted else None
+
+    @cached_property
+    def constant(self) -> tuple[int, float] | None:
+        """The most frequent class, and the error of always saying it; None if it is no classification."""
+        scores = self.scores
+        labels = scores.given[scores.given >= 0] if scores.task == "classification" else ()
+        if not len(labels):
+            return None
+        found, counts = np.unique(labels, return_counts=True)
+        return int(found[counts.argmax()]), 1 - int(counts.max()) / len(labels)
+
+    @property
+    def is_no_better_than_constant(self) -> bool:
+        """Whether the error may be that of always saying the most frequent class, or is higher."""
+        return self.error is not None and self.constant is not None and self.error.high >= self.constant[1] > 0
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
@@ -149,11 +170,20 @@ class Mistakes:
         return None if self.examples is None else self.examples.file(self.row(name))
 
     def text(self, name: Id) -> str:
-        """What `describe` says of an example; without `describe` the text that it has, "" if it has none."""
+        """What `describe` says of an example; without `describe` the text that it has, "" if it has none.
+
+        Where `describe` raises, the text says so: numbers that took long to get are not given up for it.
+        """
         example = self.example(name) if self.describe is not None or self._has_text else None
         if example is None:
             return ""
-        return _text_in(example) if self.describe is None else str(self.describe(example))
+        if self.describe is None:
+            return _text_in(example)
+        try:
+            said = self.describe(example)
+        except Exception as error:
+            return f"(describe failed: {type(error).__name__}: {error})"
+        return "" if said is None else str(said)
 
     @cached_property
     def _has_text(self) -> bool:
@@ -162,7 +192,7 @@ class Mistakes:
 
     def class_name(self, value: float) -> str:
         """A class by its name, if it is known; a number as people write it."""
-        from diagnose.mistakes._text import class_name
+        from diagnose.mistakes._lists import class_name
 
         return class_name(self.scores, value)
 
@@ -174,7 +204,7 @@ class Mistakes:
         return report(self)
 
     def _repr_html_(self) -> str:
-        from diagnose.mistakes._html import fragment
+        from diagnose.mistakes._notebook import fragment
 
         return fragment(self)
 
@@ -190,7 +220,7 @@ class Mistakes:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `json.dumps`: rankings, confusions, slices, findings; not the scores of all examples."""
-        from diagnose.mistakes._files import as_json
+        from diagnose.mistakes._saving import as_json
 
         return as_json(self)
 
@@ -201,7 +231,7 @@ class Mistakes:
         Raises:
             MistakesError: it cannot be written.
         """
-        from diagnose.mistakes._files import save
+        from diagnose.mistakes._saving import save
 
         return save(self, Path(directory))
 

@@ -6,27 +6,17 @@ are cut, lists are short. Everything that comes from the data is escaped.
 
 from __future__ import annotations
 
-import base64
-import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
+from typing import TYPE_CHECKING, Final
 
 from diagnose.errors import MistakesError
 from diagnose.findings import Finding, Severity
-from diagnose.mistakes._grid import picture_of
-from diagnose.mistakes._png import encoded, resized
+from diagnose.mistakes._cards import Cards, cut, escaped
+from diagnose.mistakes._lists import Listing, confusions, neighbours, slices, worst_places
 from diagnose.mistakes._problem import Problem
-from diagnose.mistakes._rankings import Entry
-from diagnose.mistakes._rows import Columns, columns_of
-from diagnose.mistakes._scores import Id
-from diagnose.mistakes._showing import Shown, as_pixels, scale_of, shown
 from diagnose.mistakes._suspects import TIERS, tiers
-from diagnose.mistakes._text import LOOK, WORTH
-from diagnose.sinks.wording import visible
-from diagnose.stats.intervals import Interval
+from diagnose.mistakes._text import LOOK, head, worth_of
 from diagnose.storage import replace_file
 
 if TYPE_CHECKING:
@@ -35,16 +25,16 @@ if TYPE_CHECKING:
 MOST_THUMBNAILS: Final = 300
 MOST_BYTES: Final = 3_000_000
 """Of all thumbnails, as they stand in the page; what else there is stays well below a megabyte."""
-THUMBNAIL: Final = 80
 WORST: Final = 48
 OF_A_TIER: Final = 24
 OF_A_GROUP: Final = 6
 GROUPS: Final = 8
 CONFUSIONS: Final = 20
 SLICES: Final = 20
+PLACES: Final = 20
+NEIGHBOURS: Final = 20
+CELL: Final = 120
 FINDINGS: Final = 40
-CHARACTERS: Final = 400
-TOKENS: Final = 80
 
 _COLOURS: Final = {Severity.ERROR: "#e5484d", Severity.WARNING: "#d88a00", Severity.INFO: "#3e8fd8"}
 _FINE: Final = "#2f9e64"
@@ -93,19 +83,21 @@ def write_page(mistakes: Mistakes, path: Path) -> Path:
 
 
 def page(mistakes: Mistakes, *, most_thumbnails: int = MOST_THUMBNAILS, most_bytes: int = MOST_BYTES) -> str:
-    """The whole page: verdict, problems of the data, worst mistakes, suspect labels, confusions, slices."""
-    cards = _Cards(mistakes, most_thumbnails, most_bytes)
+    """The whole page: verdict, problems of the data, worst mistakes, suspect labels, confusions, slices, places."""
+    cards = Cards(mistakes, most_thumbnails, most_bytes)
     parts = [
         _verdict(mistakes),
-        *(f'<p class="soft">{_escaped(note)}</p>' for note in mistakes.notes[:20]),
+        *(f'<p class="soft">{escaped(note)}</p>' for note in mistakes.notes[:20]),
         _problems(mistakes, cards),
         _worst(mistakes, cards),
         _suspects(mistakes, cards),
-        _confusions(mistakes, cards),
-        _slices(mistakes, cards),
+        _confused(mistakes, cards),
+        _listed(slices(mistakes, most=SLICES)),
+        _listed(worst_places(mistakes, most=PLACES)),
+        _listed(neighbours(mistakes, most=NEIGHBOURS)),
         cards.footnote(),
     ]
-    title = _escaped(f"Mistakes of {mistakes.model}" if mistakes.model else "Mistakes")
+    title = escaped(f"Mistakes of {mistakes.model}" if mistakes.model else "Mistakes")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -115,124 +107,6 @@ def page(mistakes: Mistakes, *, most_thumbnails: int = MOST_THUMBNAILS, most_byt
     )
 
 
-# -- cards -----------------------------------------------------------------------------------------------
-
-
-class _Cards:
-    """Examples as small cards, as long as there is room for their thumbnails."""
-
-    def __init__(self, mistakes: Mistakes, most: int, most_bytes: int) -> None:
-        self._mistakes = mistakes
-        self._left, self._bytes_left = most, most_bytes
-        self._without = 0
-        self._made: dict[Id, str] = {}
-        self._known: dict[Id, Shown | None] = {}
-        first = [entry.id for ranking in mistakes.rankings.values() for entry in ranking[:12]]
-        pictures = [p for name in dict.fromkeys(first) if (p := picture_of(mistakes, name)) is not None]
-        self._scale = scale_of(pictures)
-        self._columns: Columns | None = None
-
-    def of_entries(self, entries: Iterable[Entry]) -> str:
-        """Cards with what is given, predicted, how sure the model is, and the ID."""
-        return _row(self.card(entry.id, self._about(entry)) for entry in entries)
-
-    def of_ids(self, names: Iterable[Id]) -> str:
-        """Cards with the label and the ID."""
-        return _row(self.card(name, self._label(name)) for name in names)
-
-    def card(self, name: Id, about: str) -> str:
-        body, wide = self._body(name)
-        file = self._mistakes.file(name) if name in self._mistakes._rows else None
-        where = f"<p><small>{_cut(file, 60)}</small></p>" if file else ""
-        described = self._described(name)
-        return (
-            f'<div class="card{" wide" if wide else ""}">{body}{about}{described}'
-            f"<p><small>id {_cut(str(name), 60)}</small></p>{where}</div>"
-        )
-
-    def footnote(self) -> str:
-        """What was left out, and how pictures were scaled."""
-        said = [f"Pictures: {self._scale.how}."] if self._scale.how and self._made else []
-        if self._without:
-            said.append(f"{self._without} more pictures were left out to keep the page small.")
-        return f'<p class="soft">{_escaped(" ".join(said))}</p>' if said else ""
-
-    def _described(self, name: Id) -> str:
-        try:
-            text = self._mistakes.text(name)
-        except Exception as error:  # the caller's own function: the page is worth more than its text
-            text = f"(describe failed: {type(error).__name__}: {error})"
-        return f"<p>{_cut(text, CHARACTERS)}</p>" if text else ""
-
-    def _about(self, entry: Entry) -> str:
-        given, predicted = (_cut(self._mistakes.class_name(v), 40) for v in (entry.given, entry.predicted))
-        sure = "" if entry.confidence is None else f"<p>{100 * entry.confidence:.3g} % sure</p>"
-        loss = f"<p>loss {entry.loss:.3g}</p>" if entry.confidence is None and entry.loss is not None else ""
-        return f"<p>{given} &rarr; <b>{predicted}</b></p>{sure}{loss}"
-
-    def _label(self, name: Id) -> str:
-        row = self._mistakes._rows.get(name)
-        if row is None:
-            return ""
-        return f"<p>given {_cut(self._mistakes.class_name(self._mistakes.scores.given[row].item()), 40)}</p>"
-
-    def _body(self, name: Id) -> tuple[str, bool]:
-        part = self._shown(name)
-        if part is None:
-            return "", False
-        if part.kind == "picture":
-            return self._thumbnail(name, part), False
-        if part.kind == "text":
-            return f"<pre>{_cut(part.text, CHARACTERS)}</pre>", True
-        assert part.values is not None
-        if part.kind == "tokens":
-            more = " ..." if len(part.values) > TOKENS else ""
-            return f"<code>{_escaped(' '.join(map(str, part.values[:TOKENS].tolist())) + more)}</code>", True
-        if self._columns is None:
-            self._columns = columns_of(self._mistakes)
-        return _row_of_table(part.values, self._columns), True
-
-    def _shown(self, name: Id) -> Shown | None:
-        if name not in self._known:
-            self._known[name] = shown(self._mistakes.example(name)) if name in self._mistakes._rows else None
-        return self._known[name]
-
-    def _thumbnail(self, name: Id, part: Shown) -> str:
-        if not self._left:
-            self._without += 1
-            return ""
-        if name not in self._made:
-            assert part.values is not None
-            pixels, note = as_pixels(part.values, self._scale)
-            data = base64.b64encode(encoded(resized(pixels, THUMBNAIL))).decode("ascii")
-            said = f"<p><small>{_escaped(note)}</small></p>" if note else ""
-            self._made[name] = f'<img alt="example {_cut(str(name), 60)}" src="data:image/png;base64,{data}">{said}'
-        image = self._made[name]
-        if len(image) > self._bytes_left:
-            self._without += 1
-            return ""
-        self._left -= 1
-        self._bytes_left -= len(image)
-        return image
-
-
-def _row(cards: Iterable[str]) -> str:
-    joined = "".join(cards)
-    return f'<div class="cards">{joined}</div>' if joined else ""
-
-
-def _row_of_table(values: np.ndarray, columns: Columns) -> str:
-    """The values of a row, the most unusual first and marked."""
-    order, unusual = columns.by_oddity(values)
-    cells = []
-    for column in order[:8]:
-        text = f"{columns.name(column)} = {values[column]:.4g}"
-        odd = unusual[column]
-        cells.append(f"<mark>{_escaped(text)}</mark>" if odd >= columns.limit else _escaped(text))
-    more = f", {len(values) - 8} more columns" if len(values) > 8 else ""
-    return f"<p>{', '.join(cells)}{more}</p>"
-
-
 # -- sections --------------------------------------------------------------------------------------------
 
 
@@ -240,17 +114,15 @@ def _verdict(mistakes: Mistakes) -> str:
     findings = mistakes.findings
     worst = min((finding.severity for finding in findings), key=lambda severity: severity.rank, default=None)
     colour = _FINE if worst in (None, Severity.INFO) else _COLOURS[worst]
-    error = mistakes.error
-    size = f"{len(mistakes):,} examples"
-    said = f"{size}, error {_share(error)}" if error is not None else size
+    said = head(mistakes)
     problems = sum(finding.severity.at_least(Severity.WARNING) for finding in findings)
     about = (
-        f"{problems} {'problem' if problems == 1 else 'problems'} to look at" if problems else "no problem was found"
+        f"{problems} {'problem' if problems == 1 else 'problems'} to look at" if problems else "No problem was found"
     )
-    return f'<div class="bar" style="border-color:{colour}"><b>{_escaped(said)}; {about}.</b></div>'
+    return f'<div class="bar" style="border-color:{colour}"><b>{escaped(said)} {escaped(about)}.</b></div>'
 
 
-def _problems(mistakes: Mistakes, cards: _Cards) -> str:
+def _problems(mistakes: Mistakes, cards: Cards) -> str:
     findings = mistakes.findings
     shown_ones = findings[:FINDINGS]
     parts = [_finding(finding, cards) for finding in shown_ones]
@@ -259,19 +131,19 @@ def _problems(mistakes: Mistakes, cards: _Cards) -> str:
     return "<h2>What was found</h2>" + "".join(parts) if parts else ""
 
 
-def _finding(finding: Finding, cards: _Cards) -> str:
+def _finding(finding: Finding, cards: Cards) -> str:
     opened = "" if finding.severity is Severity.INFO else " open"
     terms = [("likely cause", finding.cause), ("what to do", finding.remedy)]
-    listed = "".join(f"<dt>{label}</dt><dd>{_cut(text, 1000)}</dd>" for label, text in terms if text)
+    listed = "".join(f"<dt>{label}</dt><dd>{cut(text, 1000)}</dd>" for label, text in terms if text)
     examples = _groups(finding, cards) if isinstance(finding, Problem) else ""
     return (
         f'<details class="bar"{opened} style="border-color:{_COLOURS[finding.severity]}">'
-        f"<summary><b>{finding.severity.value} {_escaped(finding.code)}</b>: {_cut(finding.message, 1000)}</summary>"
+        f"<summary><b>{finding.severity.value} {escaped(finding.code)}</b>: {cut(finding.message, 1000)}</summary>"
         f"<dl>{listed}</dl>{examples}</details>"
     )
 
 
-def _groups(problem: Problem, cards: _Cards) -> str:
+def _groups(problem: Problem, cards: Cards) -> str:
     """The first groups of a problem, each in a row of its own; single examples all in one."""
     if all(len(group) == 1 for group in problem.groups):
         left_out = len(problem.ids) - 2 * OF_A_GROUP
@@ -282,19 +154,19 @@ def _groups(problem: Problem, cards: _Cards) -> str:
     return f'<div class="groups">{"".join(groups)}</div>{more}'
 
 
-def _worst(mistakes: Mistakes, cards: _Cards) -> str:
+def _worst(mistakes: Mistakes, cards: Cards) -> str:
     if mistakes.confident:
         return "<h2>Mistakes that the model is most sure of</h2>" + cards.of_entries(mistakes.confident[:WORST])
     return "<h2>Highest loss</h2>" + cards.of_entries(mistakes.highest_loss[:WORST]) if mistakes.highest_loss else ""
 
 
-def _suspects(mistakes: Mistakes, cards: _Cards) -> str:
+def _suspects(mistakes: Mistakes, cards: Cards) -> str:
     if not mistakes.suspects:
         return ""
     found = tiers(mistakes.scores.margin)
     parts = [
         "<h2>Suspect labels</h2>",
-        f'<p class="soft">{_escaped(WORTH[mistakes.scores.source])}<br>{_escaped(LOOK)}</p>',
+        f'<p class="soft">{escaped(worth_of(mistakes))}<br>{escaped(LOOK)}</p>',
     ]
     for tier in TIERS:
         entries = [entry for entry in mistakes.suspects if entry.tier == tier][:OF_A_TIER]
@@ -303,30 +175,18 @@ def _suspects(mistakes: Mistakes, cards: _Cards) -> str:
     return "".join(parts)
 
 
-def _confusions(mistakes: Mistakes, cards: _Cards) -> str:
-    rows = []
-    for confusion in mistakes.confusions[:CONFUSIONS]:
-        given, predicted = (_cut(mistakes.class_name(v), 60) for v in (confusion.given, confusion.predicted))
-        ids = ", ".join(_cut(str(name), 30) for name in confusion.ids[:8])
-        rows.append(
-            (given, predicted, f"{confusion.count:,} of {confusion.of:,}", _escaped(_share(confusion.share)), ids)
-        )
-    if not rows:
+def _listed(listing: Listing, below: str = "") -> str:
+    if not listing.rows:
         return ""
-    first = mistakes.confusions[0]
-    head = ("given", "predicted", "how many", "share", "most sure of")
-    return "<h2>Taken for another</h2>" + _table(head, rows) + cards.of_ids(first.ids[: 2 * OF_A_GROUP])
+    rows = [[cut(cell, CELL) for cell in row] for row in listing.rows]
+    more = f'<p class="soft">and {listing.left_out:,} more</p>' if listing.left_out > 0 else ""
+    return f"<h2>{escaped(listing.title)}</h2>{_table(list(map(escaped, listing.head)), rows)}{more}{below}"
 
 
-def _slices(mistakes: Mistakes, cards: _Cards) -> str:
-    rows = []
-    for part in mistakes.slices[:SLICES]:
-        p = f"{part.p:.2g} ({part.tried} tried)"
-        rows.append((_cut(str(part), 120), f"{part.size:,}", _escaped(_figures(part.error)), f"{part.rest:.3g}", p))
-    if not rows:
-        return ""
-    head = ("where", "examples", "error", "of the rest", "by chance")
-    return "<h2>Groups with an unusual error</h2>" + _table(head, rows)
+def _confused(mistakes: Mistakes, cards: Cards) -> str:
+    """The pairs, and examples of the most frequent one."""
+    first = mistakes.confusions[0].ids[: 2 * OF_A_GROUP] if mistakes.confusions else ()
+    return _listed(confusions(mistakes, most=CONFUSIONS, most_ids=8), cards.of_ids(first))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -334,22 +194,3 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     titles = "".join(f"<th>{title}</th>" for title in head)
     lines = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><tr>{titles}</tr>{lines}</table></div>'
-
-
-def _share(interval: Interval) -> str:
-    value, low, high = (100 * number for number in (interval.value, interval.low, interval.high))
-    return f"{value:.3g} % [{low:.3g}, {high:.3g}]"
-
-
-def _figures(interval: Interval) -> str:
-    return f"{interval.value:.3g} [{interval.low:.3g}, {interval.high:.3g}]"
-
-
-def _cut(text: Any, most: int) -> str:
-    """Escaped, and cut in the middle of what is too long."""
-    whole = str(text)
-    return _escaped(whole if len(whole) <= most else f"{whole[:most]} ...")
-
-
-def _escaped(text: object) -> str:
-    return html.escape(visible(str(text)))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from diagnose.collect.nested import tensors_in
 from diagnose.errors import MistakesError
 from diagnose.mistakes._losses import Hint, Outputs
 from diagnose.mistakes._scores import TASKS, Task
@@ -52,27 +50,6 @@ class Plan:
     ignore_index: int = IGNORED
 
 
-def output_tensor(output: Any) -> Tensor:
-    """The tensor that a model's output stands for: itself, `.logits`, "logits", "out", or the first one with floats.
-
-    Raises:
-        MistakesError: there is none.
-    """
-    if isinstance(output, Tensor):
-        return output
-    for name in ("logits", "out", "output", "outputs", "prediction", "predictions"):
-        value = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
-        if isinstance(value, Tensor):
-            return value
-    found = next((tensor for tensor in tensors_in(output) if tensor.is_floating_point() and tensor.dim()), None)
-    if found is None:
-        raise MistakesError(
-            f"The model returned a {type(output).__name__} without a tensor of outputs in it: give predict=, a "
-            "function that makes the outputs (logits, probabilities or values) of what the model returns."
-        )
-    return found
-
-
 def plan_of(
     outputs: Tensor,
     targets: Tensor,
@@ -98,9 +75,10 @@ def plan_of(
     _check_options(task, kind)
     if ignore_index is None:
         ignore_index = IGNORED if hint is None or hint.ignore_index is None else hint.ignore_index
-    if not outputs.is_floating_point():
+    if not outputs.is_floating_point() and task != "regression":
         raise MistakesError(
-            f"The model's outputs are {outputs.dtype}: give predict=, so that there are logits or values."
+            f"The model's outputs are {outputs.dtype}, so they look like answers, which say nothing about how sure the "
+            "model is: let it return logits, probabilities or values (or give predict=), or task='regression'."
         )
     found = _shape_plan(outputs, targets, tokens, hint, task, ignore_index)
     if found.outputs == "values":
@@ -132,6 +110,8 @@ def _shape_plan(
         return _many(outputs, targets, tokens, task, ignored, many)
     if outputs.numel() == targets.numel():
         return _alike(outputs, targets, hint, task, ignored)
+    if targets.is_floating_point() and many is not None and bool((targets == targets.round()).all()):
+        raise _misfit(outputs, targets, "class numbers have to be whole numbers, so make them so with .long()")
     raise _misfit(outputs, targets, "they do not fit together")
 
 

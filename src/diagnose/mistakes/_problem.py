@@ -30,6 +30,11 @@ class Problem(Finding):
         """All examples, the worst first, each once."""
         return tuple(dict.fromkeys(name for group in self.groups for name in group))
 
+    def named(self, *, most: int = 5) -> str:
+        """The first groups: "3=17, 5=9, ..."."""
+        examples = ", ".join("=".join(map(str, group[:4])) for group in self.groups[:most])
+        return examples + (", ..." if len(self.groups) > most else "")
+
     def to_json(self, *, most: int = 1000) -> dict[str, Any]:
         """Plain data for `json.dumps`.
 
@@ -42,10 +47,8 @@ class Problem(Finding):
         return data
 
     def __str__(self) -> str:
-        examples = ", ".join("=".join(map(str, group[:4])) for group in self.groups[:5])
-        more = ", ..." if len(self.groups) > 5 else ""
         lines = [f"{self.severity.value} {self.code}: {self.message}"]
-        lines += [f"    examples: {examples}{more}"] if examples else []
+        lines += [f"    examples: {self.named()}"] if self.groups else []
         lines += [f"    what to do: {self.remedy}"] if self.remedy else []
         return "\n".join(lines)
 

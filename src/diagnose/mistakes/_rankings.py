@@ -9,12 +9,24 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from diagnose.errors import MistakesError
 from diagnose.findings import json_safe
 from diagnose.mistakes._scores import Id, Scores
 from diagnose.mistakes._suspects import Tier, tiers
 
 Ranking: TypeAlias = Literal["confident", "loss", "suspects", "hardest"]
 RANKINGS: Final = get_args(Ranking)
+
+
+def checked(ranking: Ranking) -> Ranking:
+    """`ranking`, if there is such a one.
+
+    Raises:
+        MistakesError: there is none.
+    """
+    if ranking not in RANKINGS:
+        raise MistakesError(f"ranking is {ranking!r}, and has to be one of {', '.join(map(repr, RANKINGS))}.")
+    return ranking
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -18,16 +17,16 @@ from torch import Tensor
 from torch.utils.data import (
     DataLoader,
     Dataset,
-    DistributedSampler,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
-    WeightedRandomSampler,
 )
 
 from diagnose.errors import MistakesError
-from diagnose.mistakes._files_of import file_of
+from diagnose.mistakes._nests import arrays_in, rows_of, size_of
+from diagnose.mistakes._sampling import drawn
 from diagnose.mistakes._scores import Ints
+from diagnose.mistakes._sources import file_of
 
 _ACCEPTED: Final = (
     "a Dataset, a DataLoader, (inputs, targets) or an iterable of batches (inputs, targets) or {..., 'labels': ...}"
@@ -122,14 +121,24 @@ class _Indexed:
         for part in parts:
             try:
                 content = next(iterator)
-            except TypeError as error:
-                if "default_collate" in str(error):
-                    raise MistakesError(
-                        f"Examples {part[0]} to {part[-1]} cannot be put into a batch: {error}. Let the data set "
-                        "return tensors (a transform), or give a DataLoader with a collate_fn."
-                    ) from error
-                raise
+            except Exception as error:
+                raise self._unreadable(part, error) from error
             yield Batch(content, part)
+
+    def _unreadable(self, part: Sequence[int], error: Exception) -> MistakesError:
+        """What is wrong with a batch that cannot be made: one of its examples, if that alone cannot be read either."""
+        for position in part:
+            try:
+                self._dataset[position]
+            except Exception as again:
+                return MistakesError(
+                    f"{type(self._dataset).__name__} raised {type(again).__name__} for the example at position "
+                    f"{position}: {again}"
+                )
+        return MistakesError(
+            f"Examples {part[0]} to {part[-1]} cannot be put into a batch: {error}. Let the data set return tensors (a "
+            "transform) of one shape, or give a DataLoader with a collate_fn."
+        )
 
     def example(self, position: int) -> Any:
         return self._dataset[position]
@@ -145,7 +154,7 @@ class _Arrays:
 
     def __init__(self, data: Any, batch_size: int) -> None:
         self._data = data
-        sizes = {len(tensor) for tensor in _arrays_in(data) if tensor.ndim}
+        sizes = {len(tensor) for tensor in arrays_in(data) if tensor.ndim}
         if len(sizes) != 1:
             told = " and ".join(map(str, sorted(sizes))) or "no"
             raise MistakesError(f"The arrays have {told} rows: inputs and targets need one row for each example.")
@@ -159,10 +168,10 @@ class _Arrays:
         total = self.total or 0
         for begin in range(0, total, self._batch_size):
             end = min(begin + self._batch_size, total)
-            yield Batch(_rows_of(self._data, slice(begin, end)), range(begin, end))
+            yield Batch(rows_of(self._data, slice(begin, end)), range(begin, end))
 
     def example(self, position: int) -> Any:
-        return _rows_of(self._data, position)
+        return rows_of(self._data, position)
 
     def file(self, position: int) -> str | None:
         return None
@@ -192,19 +201,13 @@ class _Stream:
         for content in self._source:
             size = size_of(content)
             if position < begin + size:
-                self._kept[position] = _rows_of(content, position - begin, size)
+                self._kept[position] = rows_of(content, position - begin, size)
                 return self._kept[position]
             begin += size
         return None
 
     def file(self, position: int) -> str | None:
         return None
-
-
-def size_of(content: Any) -> int:
-    """How many examples a batch has: the first dimension of the last array in it, its targets as a rule."""
-    sizes = [len(array) for array in _arrays_in(content) if array.ndim]
-    return sizes[-1] if sizes else 0
 
 
 # ---------------------------------------------------------------------- loaders
@@ -224,7 +227,8 @@ def _of_loader(loader: DataLoader[Any], batch_size: int, seed: int) -> Reader:
                 "last: give its data set, or a loader that does not shuffle."
             )
         return stream
-    positions = np.asarray(_drawn(loader, seed), dtype=np.int64)
+    whole = _length(loader.dataset)
+    positions = np.asarray(drawn(loader, whole), dtype=np.int64)
     options: dict[str, Any] = {
         "collate_fn": loader.collate_fn,
         "num_workers": loader.num_workers,
@@ -238,7 +242,6 @@ def _of_loader(loader: DataLoader[Any], batch_size: int, seed: int) -> Reader:
         }
     size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None) or batch_size
     reader = _Indexed(loader.dataset, positions, options, int(size), seed)
-    whole = _length(loader.dataset)
     if len(positions) < whole:
         reader.note = (
             f"The loader's sampler draws {len(positions):,} of the {whole:,} examples in the data set: these were read."
@@ -248,33 +251,6 @@ def _of_loader(loader: DataLoader[Any], batch_size: int, seed: int) -> Reader:
             "The loader shuffles: its data set was read in order, and examples are named by their position in it."
         )
     return reader
-
-
-def _drawn(loader: DataLoader[Any], seed: int) -> Sequence[int]:
-    """The positions that the loader's sampler draws from, sorted, each once."""
-    whole = _length(loader.dataset)
-    sampler: Any = loader.sampler
-    own_batches = type(loader.batch_sampler) is not torch.utils.data.BatchSampler
-    if not own_batches and type(sampler) in (SequentialSampler, RandomSampler) and len(sampler.data_source) == whole:
-        return range(whole)
-    if not own_batches and type(sampler) is WeightedRandomSampler:
-        # What one pass happens to draw is a part of what it is drawn from.
-        return torch.nonzero(sampler.weights[:whole] > 0).flatten().tolist()
-    drawn = chain.from_iterable(loader.batch_sampler) if own_batches and loader.batch_sampler is not None else sampler
-    epoch = getattr(sampler, "epoch", None) if isinstance(sampler, DistributedSampler) else None
-    generators = [
-        g for owner in (sampler, loader.batch_sampler) if (g := getattr(owner, "generator", None)) is not None
-    ]
-    states = [(generator, generator.get_state()) for generator in generators]
-    # Twice the data set is more than any pass draws; a sampler may have no end.
-    found = sorted({int(position) for position in islice(iter(drawn), 2 * whole)})
-    for generator, state in states:
-        generator.set_state(state)
-    if epoch is not None:
-        sampler.epoch = epoch
-    if found and not 0 <= found[0] <= found[-1] < whole:
-        raise MistakesError(f"The loader's sampler draws position {found[-1]} of a data set with {whole} examples.")
-    return found
 
 
 # ---------------------------------------------------------------------- shapes of data
@@ -298,42 +274,13 @@ def _is_pair(data: Any) -> bool:
 def _is_batch(item: Any) -> bool:
     """Whether an item of a list is a batch: what comes last in it, its targets, has a row for each example."""
     if isinstance(item, Mapping):
-        return any(array.ndim for array in _arrays_in(item)) and all(array.ndim for array in _arrays_in(item))
+        if any(isinstance(value, int | float) for value in item.values()):
+            return False  # the label of a single example
+        return any(array.ndim for array in arrays_in(item)) and all(array.ndim for array in arrays_in(item))
     if isinstance(item, list | tuple) and item:
         last = item[-1]
         return (hasattr(last, "shape") and len(last.shape) > 0) or isinstance(last, list | tuple)
     return not isinstance(item, int | float | str | bytes)
-
-
-def _arrays_in(data: Any) -> Iterator[Any]:
-    if hasattr(data, "shape") and hasattr(data, "ndim"):
-        yield data
-    elif isinstance(data, Mapping):
-        yield from chain.from_iterable(map(_arrays_in, data.values()))
-    elif isinstance(data, list | tuple):
-        if data and isinstance(data[0], int | float | str):
-            yield np.asarray(data)
-        else:
-            yield from chain.from_iterable(map(_arrays_in, data))
-    elif hasattr(data, "__dataclass_fields__"):
-        yield from chain.from_iterable(map(_arrays_in, vars(data).values()))
-
-
-def _rows_of(data: Any, rows: slice | int, size: int | None = None) -> Any:
-    """The rows of all arrays in it that have one for each of `size` examples."""
-    if isinstance(data, Mapping):
-        return {key: _rows_of(value, rows, size) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        if data and isinstance(data[0], int | float | str):
-            return data[rows]
-        parts = [_rows_of(value, rows, size) for value in data]
-        return type(data)(*parts) if hasattr(data, "_fields") else tuple(parts)
-    if hasattr(data, "__dataclass_fields__"):
-        return type(data)(**{key: _rows_of(value, rows, size) for key, value in vars(data).items()})
-    has_rows = hasattr(data, "shape") and len(data.shape) > 0 and (size is None or len(data) == size)
-    if not has_rows:
-        return data
-    return data.iloc[rows] if hasattr(data, "iloc") else data[rows]
 
 
 def _length(dataset: Any) -> int:

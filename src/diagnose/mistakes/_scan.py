@@ -12,18 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from diagnose.collect.nested import tensors_in
-from diagnose.errors import DiagnoseError, InspectionError, MistakesError
-from diagnose.gradcheck._progress import Progress
+from diagnose.errors import InspectionError, MistakesError
 from diagnose.isolation import State
+from diagnose.mistakes._calling import called, device_of, outputs_of
+from diagnose.mistakes._embeddings import Embeddings
 from diagnose.mistakes._inspector import Inspector
-from diagnose.mistakes._losses import LossFn, hint_of, per_example
+from diagnose.mistakes._losses import LossFn, fitted, hint_of, per_example
 from diagnose.mistakes._places import Place
-from diagnose.mistakes._plan import Plan, output_tensor, plan_of
+from diagnose.mistakes._plan import Plan, plan_of
 from diagnose.mistakes._reading import Batch, Reader
 from diagnose.mistakes._scores import Floats, Id, Scores, Task
 from diagnose.mistakes._scoring import Places, score, summary
 from diagnose.mistakes._unpacking import Call, Unpacking, moved
 from diagnose.mistakes._worst import Worst
+from diagnose.progress import Progress
 
 _PEEK_ROWS: Final = 256
 _PEEK_NUMBERS: Final = 100_000
@@ -44,6 +46,8 @@ class Options:
     outputs: str | None = None
     ignore_index: int | None = None
     classes: tuple[str, ...] = ()
+    classes_are_asked: bool = False
+    """Whether the caller has named them; names that a data set has may be of more classes than this model tells."""
     ids: Sequence[Id] | str | None = None
     keep_probabilities: bool | None = None
     embeddings: str | None = None
@@ -124,7 +128,8 @@ class _Scan:
         self._kept = 0
         self._notes: list[str] = []
         self._worst: Worst | None = None
-        self._embeddings: list[Any] = []
+        self._embeddings = Embeddings(options.embeddings)
+        self._shapes: set[tuple[int, ...]] = set()
         self._seen = 0
 
     def run(self) -> Scanned:
@@ -135,8 +140,8 @@ class _Scan:
             bar = stack.enter_context(Progress(self._options.progress, "examples"))
             for module in modules:
                 module.eval()
-                stack.callback(self._listen(module))
-            device = _device_of(self._model)
+                stack.callback(self._embeddings.listen(module))
+            device = device_of(self._model)
             for batch in self._reader.batches():
                 self._take(batch, device)
                 if self._reader.total:
@@ -152,8 +157,8 @@ class _Scan:
         ids = self._named(batch, size)
         self._inspect(ids, call)
         call = moved(call, device)
-        output = self._called(call, ids) if self._model is not None else self._given(size)
-        outputs = output_tensor(output) if self._options.predict is None else self._options.predict(output)
+        output = called(self._model, call, ids) if self._model is not None else self._given(size)
+        outputs = outputs_of(output, self._options.predict)
         targets = call.targets if call.targets.dim() else call.targets[None]
         if size == 1 and (outputs.dim() == 0 or len(outputs) != 1):
             outputs = outputs[None]  # squeezed with the dimension of examples, of which there is one here
@@ -189,18 +194,6 @@ class _Scan:
         self._ids.extend(ids)
         return ids
 
-    def _called(self, call: Call, ids: Sequence[Id]) -> Any:
-        try:
-            return self._model(*call.args, **call.kwargs)
-        except DiagnoseError:
-            raise
-        except Exception as error:
-            shapes = ", ".join(f"{tuple(t.shape)} {t.dtype}" for t in tensors_in((call.args, dict(call.kwargs))))
-            raise MistakesError(
-                f"{type(self._model).__name__} raised {type(error).__name__} for examples {ids[0]} to {ids[-1]} "
-                f"(inputs {shapes}): {error}"
-            ) from error
-
     def _given(self, size: int) -> Tensor:
         """What stands in for the outputs of the last `size` examples."""
         assert self._folds is not None
@@ -211,33 +204,6 @@ class _Scan:
             )
         return torch.from_numpy(self._folds[positions])
 
-    def _listen(self, module: nn.Module) -> Callable[[], object]:
-        """Takes embeddings from a layer; returns what ends it."""
-        name = self._options.embeddings
-        if name is None:
-            return lambda: None
-        try:
-            layer = module.get_submodule(name)
-        except AttributeError:
-            known = ", ".join(key for key, _ in module.named_modules() if key)
-            raise MistakesError(f"embeddings={name!r}: there is no such layer among {known}.") from None
-
-        def take(_: Any, __: Any, output: Any) -> None:
-            self._embeddings.append(_vectors(output_tensor(output)).cpu().numpy())
-
-        return layer.register_forward_hook(take).remove
-
-    def _joined_embeddings(self) -> Floats | None:
-        if not self._embeddings:
-            return None
-        found: Floats = np.concatenate(self._embeddings).astype(np.float32)
-        if len(found) != len(self._ids):
-            raise MistakesError(
-                f"{self._options.embeddings} has put out {len(found)} embeddings for {len(self._ids)} examples: name a "
-                "layer that runs once for each batch and has a row for each example."
-            )
-        return found
-
     # ------------------------------------------------------------------ scoring
 
     def _decide(self) -> None:
@@ -246,6 +212,7 @@ class _Scan:
             return
         if self._plan is None:
             self._plan = self._planned()
+            self._check_classes(self._plan, self._pending[0].outputs)
             self._worst = Worst(self._plan, self._options.k)
         for item in self._pending:
             self._score(item, self._plan)
@@ -256,8 +223,9 @@ class _Scan:
         alike = [item for item in self._pending if item.outputs.shape[1:] == first.outputs.shape[1:]]
         alike = [item for item in alike if item.targets.shape[1:] == first.targets.shape[1:]]
         same_tokens = all(item.tokens is not None for item in alike)
+        outputs = torch.cat([item.outputs for item in alike])
         return plan_of(
-            torch.cat([item.outputs.float() for item in alike]),
+            outputs.float() if outputs.is_floating_point() else outputs,
             torch.cat([item.targets for item in alike]).to(first.outputs.device),
             tokens=torch.cat([item.tokens for item in alike if item.tokens is not None]) if same_tokens else None,
             hint=self._hint,
@@ -266,16 +234,30 @@ class _Scan:
             ignore_index=self._options.ignore_index,
         )
 
+    def _check_classes(self, plan: Plan, outputs: Tensor) -> None:
+        names = self._options.classes
+        if not self._options.classes_are_asked or plan.task not in ("classification", "multilabel"):
+            return
+        told = 2 if plan.task == "classification" and plan.per_place == "one" else outputs[0].numel()
+        if len(names) != told:
+            raise MistakesError(
+                f"classes= has {len(names)} names, and the model tells {told} classes apart: name each."
+            )
+
     def _score(self, item: _Pending, plan: Plan) -> None:
         try:
             places = score(item.outputs, item.targets, plan)
         except MistakesError as error:
             raise MistakesError(f"Examples {item.ids[0]} to {item.ids[-1]}: {error}") from error
         columns = summary(places, plan)
+        # A channel of one counts nothing, as for regions.
+        self._shapes.add(tuple(length for length in item.targets.shape[1:] if length != 1))
         if self._options.loss_fn is not None and not plan.shifted:
-            device_targets = item.targets.to(item.outputs.device)
-            output = item.outputs if self._hint is not None or self._options.predict is not None else item.output
-            columns["loss"] = per_example(self._options.loss_fn, output, device_targets, places.counted)
+            targets = item.targets.to(item.outputs.device)
+            output: Any = item.output
+            if self._hint is not None or self._options.predict is not None:
+                output, targets = fitted(self._hint, item.outputs, targets)
+            columns["loss"] = per_example(self._options.loss_fn, output, targets, places.counted)
         for name, column in columns.items():
             self._columns.setdefault(name, []).append(column.cpu().numpy())
         self._keep(places)
@@ -309,7 +291,8 @@ class _Scan:
             ids=tuple(self._ids),
             classes=self._options.classes,
             probabilities=np.concatenate(self._probabilities) if self._probabilities else None,
-            embeddings=self._joined_embeddings(),
+            embeddings=self._embeddings.joined(len(self._ids)),
+            shape=next(iter(self._shapes)) if len(self._shapes) == 1 and "place" in columns else (),
             **columns,
         )
         worst = () if self._worst is None else self._worst.places()
@@ -321,14 +304,6 @@ def _described(inputs: Any) -> Any:
     if not isinstance(inputs, Mapping):
         return inputs
     return {name: value for name, value in inputs.items() if name not in _ABOUT_OTHERS} or inputs
-
-
-def _vectors(output: Tensor) -> Tensor:
-    """Shape (B, D): means over positions, (B, T, D), or over pixels, (B, D, H, W)."""
-    values = output.detach().float()
-    if values.dim() == 3:
-        return values.mean(1)
-    return values.flatten(2).mean(2) if values.dim() > 3 else values.reshape(len(values), -1)
 
 
 def _ids_of(content: Any, positions: Sequence[int], ids: Sequence[Id] | str | None) -> list[Id]:
@@ -350,12 +325,6 @@ def _ids_of(content: Any, positions: Sequence[int], ids: Sequence[Id] | str | No
 def _plain(name: Any) -> Id:
     value = name.item() if hasattr(name, "item") else name
     return value if isinstance(value, int | str) else str(value)
-
-
-def _device_of(model: Any) -> torch.device:
-    if not isinstance(model, nn.Module):
-        return torch.device("cpu")
-    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
 
 
 def _tokens_of(call: Call) -> Tensor | None:

@@ -47,6 +47,8 @@ class Scores:
         limits: of the tiers of suspect labels; those of a tracked training are told from its margins.
         place: shape (N,), which place is the worst one: the number of the label, token or output, or the flat position
             of a pixel; None where examples have one place.
+        shape: of the targets of one example, if all have the same and of several dimensions: `place` is a flat position
+            in it.
         places, wrong_places: shape (N,), how many places count, and how many of them are wrong; None as above.
     """
 
@@ -66,9 +68,14 @@ class Scores:
     place: Ints | None = None
     places: Ints | None = None
     wrong_places: Ints | None = None
+    shape: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        # Not the arrays: this is shown wherever a debugger or a failed test shows variables.
+        return f"Scores({self.task}, {len(self):,} examples)"
 
     @property
     def has_labels(self) -> bool:

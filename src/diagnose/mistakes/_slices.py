@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from diagnose.errors import MistakesError
 from diagnose.findings import json_safe
 from diagnose.mistakes._scores import Bools, Id, Scores
-from diagnose.stats.intervals import CONFIDENCE, Interval, wilson, z_of
+from diagnose.stats.intervals import Interval, order_statistics, wilson
 from diagnose.stats.tails import fisher_exact, rank_sum
 
 SMALLEST: Final = 10
@@ -33,7 +33,7 @@ class Slice:
     Attributes:
         where: column -> value; a range of numbers as "[low, high)".
         size: how many examples it has.
-        error: its share of mistakes; for a task without labels, its mean loss.
+        error: its share of mistakes; for a task without labels, its median loss, which one huge loss does not sway.
         rest: the same number of all other examples.
         p: how likely so large a difference, in either direction, is by chance; corrected for all that were tried.
         tried: how many slices were tried.
@@ -149,17 +149,18 @@ class _Measure:
             error = wilson(int(self._wrong[inside].sum()), int(inside.sum()))
             rest = float(self._wrong[outside].mean())
         else:
-            error, rest = _mean(self._scores.loss[inside]), float(self._scores.loss[outside].mean())
+            error, rest = _median(self._scores.loss[inside]), float(np.median(self._scores.loss[outside]))
         rows = np.flatnonzero(inside)
         worst = rows[np.argsort(-self._scores.loss[rows], kind="stable")[:k]]
         ids = tuple(self._scores.ids[row] for row in worst.tolist())
         return Slice(where, int(inside.sum()), error, rest, 1.0, 0, ids)
 
 
-def _mean(values: NDArray[np.floating]) -> Interval:
-    mean = float(values.mean())
-    half = z_of(CONFIDENCE) * float(values.std(ddof=1)) / math.sqrt(len(values))
-    return Interval(mean, mean - half, mean + half)
+def _median(values: NDArray[np.floating]) -> Interval:
+    """What the rank sum test is about. By means, one huge loss makes the slice worse that has it, all others better."""
+    ordered = np.sort(values)
+    low, high = order_statistics(len(ordered), 0.5)
+    return Interval(float(np.median(ordered)), float(ordered[max(low, 0)]), float(ordered[min(high, len(ordered) - 1)]))
 
 
 def _holm(p: Sequence[float]) -> list[float]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diagnose.mistakes._rankings import RANKINGS, Ranking, ranked
+from diagnose.mistakes._lists import class_name
+from diagnose.mistakes._rankings import Ranking, checked, ranked
 from diagnose.mistakes._suspects import tiers
-from diagnose.mistakes._text import class_name
 
 if TYPE_CHECKING:
     from diagnose.mistakes._mistakes import Mistakes
@@ -46,11 +46,9 @@ def as_frame(mistakes: Mistakes, ranking: Ranking | None) -> Any:
     """A DataFrame if pandas is installed, else a list of dicts.
 
     Raises:
-        ValueError: there is no such ranking.
+        MistakesError: there is no such ranking.
     """
-    if ranking is not None and ranking not in RANKINGS:
-        raise ValueError(f"ranking is {ranking!r}, and has to be one of {', '.join(map(repr, RANKINGS))}")
-    rows = np.arange(len(mistakes)) if ranking is None else ranked(mistakes.scores, ranking, mistakes.k)
+    rows = np.arange(len(mistakes)) if ranking is None else ranked(mistakes.scores, checked(ranking), mistakes.k)
     data = columns(mistakes, rows)
     if importlib.util.find_spec("pandas") is None:
         return [dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True)]

@@ -53,6 +53,7 @@ class Unpacking:
         self._unpack = unpack
         self._classes = {name: number for number, name in enumerate(classes)}
         self._signature = _signature(model)
+        self._dtype = floating_dtype(model) or torch.get_default_dtype()
 
     def call(self, batch: Any) -> Call:
         """The call for a batch.
@@ -128,7 +129,14 @@ class Unpacking:
             if most is None or most > 1:
                 inputs = tuple(inputs[0])
         found = self._targets(targets)
-        return Call(tuple(map(_as_tensor, inputs)), self._wanted(found, len(inputs)), found)
+        return Call(tuple(self._as_tensor(value) for value in inputs), self._wanted(found, len(inputs)), found)
+
+    def _as_tensor(self, value: Any) -> Any:
+        if not hasattr(value, "__array__") or isinstance(value, Tensor):
+            return value
+        made = torch.as_tensor(_writable(value))
+        # NumPy's numbers are double by default, and models are not.
+        return made.to(self._dtype) if made.dtype == torch.float64 else made
 
     def _wanted(self, targets: Tensor, used: int) -> dict[str, Tensor]:
         """The targets under the name under which the model takes them, if it does: some give all logits only then."""
@@ -177,12 +185,10 @@ def moved(call: Call, device: torch.device) -> Call:
     return Call(mapped(call.args, to), mapped(dict(call.kwargs), to), call.targets)
 
 
-def _as_tensor(value: Any) -> Any:
-    if not hasattr(value, "__array__") or isinstance(value, Tensor):
-        return value
-    made = torch.as_tensor(_writable(value))
-    # NumPy's numbers are double by default, and models are not.
-    return made.to(torch.get_default_dtype()) if made.dtype == torch.float64 else made
+def floating_dtype(model: Any) -> torch.dtype | None:
+    """That of the first floating point parameter; None if there is none."""
+    parameters = model.parameters() if isinstance(model, torch.nn.Module) else ()
+    return next((tensor.dtype for tensor in parameters if tensor.is_floating_point()), None)
 
 
 def _what(batch: Any) -> str:

@@ -14,10 +14,16 @@ from diagnose.mistakes.problems._sketch import Component, Sketch
 from diagnose.stats.spacings import far_from_rest
 
 Rows = NDArray[np.int64]
+_LENGTHS_BELOW = 5
+"""The least number of lengths that tell how many texts there are of each."""
 
 
-def blank_examples(sketch: Sketch, *, chance: float = 1e-3) -> Iterator[Problem]:
-    """Images of one colour, texts without words, sequences of padding, texts that were cut."""
+def blank_examples(sketch: Sketch, *, is_prose: bool = False, chance: float = 1e-3) -> Iterator[Problem]:
+    """Images of one colour, texts without words, sequences of padding, texts that were cut.
+
+    Args:
+        is_prose: tokens are text cut into blocks, as for a language model: a block may lie within a ruler or a blank.
+    """
     for component in sketch.components:
         blank = np.flatnonzero(component.is_constant)
         if component.kind in ("image", "signal"):
@@ -28,7 +34,7 @@ def blank_examples(sketch: Sketch, *, chance: float = 1e-3) -> Iterator[Problem]
             # Among whole numbers of few kinds (counts, codes) some rows are all alike, and more are nearly so.
             others = component.stats.get("others")
             by_chance = others is not None and ((others > 0) & (others <= 3)).sum() >= len(blank)
-            if len(blank) and not by_chance:
+            if len(blank) and not by_chance and not (is_prose and component.kind == "tokens"):
                 yield _empty(sketch, component, blank)
             yield from _truncated(sketch, component, chance)
 
@@ -103,9 +109,11 @@ def _truncated(
     if longest < 8 or len(sketch) < 50:
         return
     full = np.flatnonzero(length == longest)
-    # As many as of any of the lengths below would be expected, had nothing been cut.
-    below = (length >= 0.9 * longest) & (length < longest)
-    expected = below.sum() / max(0.1 * longest, 1.0)
+    # As many as of any of the lengths below would be expected, had nothing been cut. Of short texts the last tenth is
+    # no length at all, or one.
+    window = max(0.1 * longest, _LENGTHS_BELOW)
+    below = (length >= longest - window) & (length < longest)
+    expected = below.sum() / window
     if fewest <= len(full) <= most * len(sketch) and len(full) > spike * max(expected, 1.0):
         yield _cut(sketch, component, full, f"have exactly the greatest length, {longest:.0f}", expected)
     usable = np.flatnonzero(length > 0)

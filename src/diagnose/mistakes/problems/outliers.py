@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -52,7 +52,21 @@ def outlying_examples(
         for problem, rows in _inverted(sketch, component, usable & ~explained, chance):
             explained[rows] = True
             yield problem
-        yield from _columns(sketch, component, usable & ~explained, chance, far)
+        rows = np.flatnonzero(usable & ~explained)
+        if len(rows) >= _FEWEST:
+            statistics = _statistics_of(component, rows)
+            yield from _outlying(sketch, f"examples{component.of}", rows, statistics, chance, far)
+
+
+def outlying_targets(sketch: Sketch, *, chance: float = 1e-3, far: float = 10.0) -> Iterator[Problem]:
+    """Examples of a regression whose target a gap separates from all others.
+
+    Args:
+        chance, far: as for `outlying_examples`.
+    """
+    if sketch.label_kind == "value" and sketch.labels is not None and len(sketch) >= _FEWEST:
+        statistics = {"target": sketch.labels.astype(np.float64)}
+        yield from _outlying(sketch, "targets", np.arange(len(sketch)), statistics, chance, far)
 
 
 # -- scale -----------------------------------------------------------------------------------------------
@@ -195,12 +209,10 @@ def _inverted(sketch: Sketch, component: Component, usable: Masks, chance: float
 # -- single values ---------------------------------------------------------------------------------------
 
 
-def _columns(sketch: Sketch, component: Component, usable: Masks, chance: float, far: float) -> Iterator[Problem]:
+def _outlying(
+    sketch: Sketch, what: str, rows: Rows, statistics: Mapping[str, NDArray[np.float64]], chance: float, far: float
+) -> Iterator[Problem]:
     """Examples with a value, a mean or a scale far outside; which statistic it is."""
-    rows = np.flatnonzero(usable)
-    if len(rows) < _FEWEST:
-        return
-    statistics = _statistics_of(component, rows)
     reasons: dict[int, tuple[float, str]] = {}
     for name, values in statistics.items():
         for side in SIDES:
@@ -208,18 +220,18 @@ def _columns(sketch: Sketch, component: Component, usable: Masks, chance: float,
             for row in [] if gap is None else gap.rows.tolist():
                 assert gap is not None
                 if gap.ratio > reasons.get(row, (0.0, ""))[0]:
-                    reasons[row] = gap.ratio, f"{name} = {_value(component, name, values[row]):.4g}"
+                    reasons[row] = gap.ratio, f"{name} = {_value(name, values[row]):.4g}"
     if not reasons:
         return
     order = sorted(reasons, key=lambda row: -reasons[row][0])
-    worst, what = reasons[order[0]]
+    worst, why = reasons[order[0]]
     shown: list[Evidence] = [f"{sketch.ids[rows[row]]}: {reasons[row][1]}" for row in order[:20]]
     yield Problem.of(
         Finding(
             "outlying-examples",
             Severity.WARNING if worst >= far else Severity.INFO,
-            f"{len(order)} of {len(sketch)} examples{component.of} lie far outside of the rest: "
-            f"{sketch.ids[rows[order[0]]]} has {what}, {worst:.3g} times as far from the median as all others",
+            f"{len(order)} of {len(sketch)} {what} lie far outside of the rest: "
+            f"{sketch.ids[rows[order[0]]]} has {why}, {worst:.3g} times as far from the median as all others",
             evidence={"examples": len(order), "times_as_far": worst, "limit": far, "reasons": shown},
             cause="A slipped decimal point, another unit, a code for missing values (-999); or a rare thing.",
             remedy="Look at them. Correct or leave out what is wrong; keep what is only rare.",
@@ -237,5 +249,5 @@ def _statistics_of(component: Component, rows: Rows) -> dict[str, NDArray[np.flo
     return {"mean": stats["mean"][rows].astype(np.float64), "standard deviation": spread}
 
 
-def _value(component: Component, name: str, value: float) -> float:
+def _value(name: str, value: float) -> float:
     return math.exp(value) if name == "standard deviation" else value

@@ -1,4 +1,4 @@
-"""A progress bar with the time that is left, for checks that take long enough to make one wonder."""
+"""A progress bar with the time that is left, for what takes long enough to make one wonder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Progress:
             self._bar.stop()
 
     def told(self, done: int, total: int) -> None:
-        """`done` of `total` tensors (or what it is that is done) have been checked."""
+        """`done` of `total` (tensors, examples, trainings) are done."""
         if not self._wanted or time.monotonic() - self._began < self._wait_s:
             return
         if self._bar is None:

@@ -17,7 +17,7 @@ from diagnose.findings import json_safe
 from diagnose.mistakes._grid import NothingToDrawError, write_grid
 from diagnose.mistakes._page import write_page
 from diagnose.mistakes._tables import columns
-from diagnose.mistakes._text import WORTH, counts
+from diagnose.mistakes._text import counts, worth_of
 from diagnose.storage import replace_file
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def as_json(mistakes: Mistakes) -> dict[str, Any]:
         "error": None if error is None else {"value": error.value, "low": error.low, "high": error.high},
         "mean_loss": json_safe(float(finite.mean())) if len(finite) else None,
         "classes": list(scores.classes),
-        "margins": {"source": scores.source, "epochs": scores.epochs, "worth": WORTH[scores.source]},
+        "margins": {"source": scores.source, "epochs": scores.epochs, "worth": worth_of(mistakes)},
         "tiers": counts(scores),
         "findings": [finding.to_json() for finding in mistakes.findings],
         "rankings": {

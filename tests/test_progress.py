@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from diagnose.gradcheck._progress import Progress
+from diagnose.progress import Progress
 
 
 def test_none_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

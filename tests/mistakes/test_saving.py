@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from diagnose import MistakesError
-from diagnose.mistakes import Mistakes, Scores, _files, _tables
+from diagnose.mistakes import Mistakes, Scores, _saving, _tables
 
 F = np.float32
 
@@ -58,7 +58,7 @@ def test_saving_fails_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_files, "replace_file", full)
+    monkeypatch.setattr(_saving, "replace_file", full)
     with pytest.raises(MistakesError, match="No space left on device"):
         mistakes(k=1).save(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -78,7 +78,7 @@ def test_the_table_with_and_without_pandas(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(_tables.importlib.util, "find_spec", lambda name: None)
     plain = mistakes().table("loss")
     assert [row["id"] for row in plain] == ["=1+1", "d", "b"] and plain[0]["tier"] == "very-likely"
-    with pytest.raises(ValueError, match="ranking is 'best'"):
+    with pytest.raises(MistakesError, match="ranking is 'best'"):
         mistakes().table("best")  # type: ignore[arg-type]
 
 
