@@ -148,6 +148,31 @@ CASES = {
         GAP_ADVICE,
     ),
     "wrong labels": Case(under(suspects=0.09), "data-quality", ("fix-labels",), GAP_ADVICE),
+    "suspect labels within their noise": Case(
+        under(suspects=0.055, n_train=60), "underfitting", ("more-capacity",), GAP_ADVICE | {"fix-labels"}
+    ),
+    "a kernel of one, in other words": Case(
+        under(hyperparameters={"nb_filter": 16, "conv_size": 1, "lr": 0.01}, curves={"train_loss": STRAIGHT}),
+        "underfitting",
+        ("more-capacity",),
+        GAP_ADVICE | {"higher-lr"},
+        "conv_size",
+    ),
+    "a narrow layer explains a slow fall": Case(
+        under(hyperparameters={"hidden": 4, "lr": 0.01, "epochs": 20}, curves={"train_loss": SLOWING}),
+        "underfitting",
+        ("more-capacity",),
+        GAP_ADVICE | {"higher-lr"},
+    ),
+    "no higher rate than an optimizer takes": Case(
+        under(
+            hyperparameters={"hidden": 128, "lr": 5e-3, "optimizer": "Adam", "epochs": 20},
+            curves={"train_loss": (0.3 + 2.0 / (1 + EPOCHS / 6)).tolist()},
+        ),
+        "optimization-failure",
+        ("better-optimization",),
+        GAP_ADVICE | {"higher-lr"},
+    ),
     "a few ambiguous labels": Case(under(suspects=0.01), "underfitting", ("more-capacity",), GAP_ADVICE),
     "large, tuned, settled": Case(
         under(hyperparameters={"hidden": 1024, "lr": 1e-3, "dropout": 0.0}, curves={"train_loss": SETTLED}),
@@ -186,7 +211,10 @@ CASES = {
         ),
         "overfitting",
         ("rebalance",),
-        CAPACITY,
+        CAPACITY | {"less-capacity", "more-regularization"},
+    ),
+    "training examples that are not learned": Case(
+        over(train_error=0.04, test_error=0.2), "overfitting", ("more-data",), CAPACITY | {"less-capacity"}
     ),
     "labels learned by heart": Case(over(suspects=0.08), "data-quality", ("fix-labels",), CAPACITY),
     "a gap within its noise": Case(

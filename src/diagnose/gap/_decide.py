@@ -12,14 +12,15 @@ Each step says "not mine" by returning None. Nothing is concluded about a model 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from diagnose.gap._error import Measured, figure, smallest_n
 from diagnose.gap._overfitting import overfitting_advice
 from diagnose.gap._recommendation import Code, Recommendation
 from diagnose.gap._situation import Evidence, Situation, Verdict
-from diagnose.gap._underfitting import labels_explain, underfitting_advice
+from diagnose.gap._turning import learns_by_heart
+from diagnose.gap._underfitting import label_advice, labels_explain, underfitting_advice
 from diagnose.stats.intervals import Interval
 
 _ADVICE_OF_GAPS: Final = frozenset({"more-data", "more-regularization", "less-capacity", "rebalance"})
@@ -274,8 +275,44 @@ def _train_error(situation: Situation) -> Decision | None:
         wanted=wanted,
     )
     if sure.low > wanted:
+        since = None if situation.course.broke_at is not None else learns_by_heart(situation)
+        if since is not None:
+            return _by_heart(situation, train, since)
         return _underfits(situation, train, f"{_wanted(situation)}")
     return _broken_training(situation) if train.value > wanted + SAME else None
+
+
+def _by_heart(situation: Situation, train: Measured, since: int) -> Decision:
+    """The train error is too high, and lowering it further does not lower the test error: that has been seen.
+
+    A larger model, and a better or longer optimisation, would only go on with it. If people's labels followed from the
+    inputs, the train error without what was learned by heart would be lower: either there are too few examples, and the
+    gap shows it, or the training labels are wrong.
+    """
+    gap = situation.gap()
+    seen = (
+        f"since epoch {since} the training loss has fallen, while the test loss has risen and the test error has not "
+        "fallen"
+    )
+    situation.note("by-heart", f"The model learns examples by heart: {seen}.", None, epoch=since)
+    if gap is not None and gap.low > 0:
+        found = overfitting_advice(situation)
+        if found:
+            verdict: Verdict = "data-quality" if found[0].code == "fix-labels" else "overfitting"
+            return Decision(
+                verdict,
+                f"The training error, {train.text()}, is above the {_wanted(situation)}, but to lower it further does "
+                f"not help: {seen}. The gap to the test error is {situation.text(gap)}.",
+                tuple(found[:5]),
+            )
+    advice = replace(
+        label_advice(situation, "train error"), reason=f"{seen}: the labels may not follow from the inputs"
+    )
+    return Decision(
+        "data-quality",
+        f"The training error is too high, {train.text()} ({_wanted(situation)}), and no better fit will help: {seen}.",
+        (advice,),
+    )
 
 
 def _wanted(situation: Situation) -> str:

@@ -12,9 +12,9 @@ from diagnose.gap._diagnosis import GapDiagnosis
 from diagnose.gap._error import ASSUMED, examples, measured, number
 from diagnose.gap._given import Live
 from diagnose.gap._hyperparameters import recognised
-from diagnose.gap._overfitting import checkpoints
 from diagnose.gap._situation import Limits, Situation
 from diagnose.gap._told import doubling_of, rare_class_of, suspects_of
+from diagnose.gap._turning import checkpoints
 
 
 def diagnose_gap(

@@ -57,16 +57,20 @@ _PATTERNS: Final = (
     _Pattern("weight-decay", _names("weight_decay weightdecay wd decay l2 l2_reg reg lambda lam lmbda ridge"), _decay),
     _Pattern("learning-rate", _names("lr learning_rate learningrate eta eta0"), _rate),
     _Pattern("momentum", _names("momentum beta1 mu"), _share),
-    _Pattern("kernel-width", _names("kernel kernel_size kernel_width ksize filter_size filter_width ks"), _kernel),
+    _Pattern(
+        "kernel-width",
+        _names("kernel kernel_size kernel_width ksize filter_size filter_width conv_size conv_width ks"),
+        _kernel,
+    ),
     _Pattern("zero-padding", _names("padding pad pads"), _pad),
-    _Pattern("batch-size", _names("batch_size batchsize batch bs"), _count),
+    _Pattern("batch-size", _names("batch_size batchsize batch minibatch bs bsz"), _count),
     _Pattern("epochs", _names("epochs epoch n_iter max_iter iterations steps max_steps"), _count),
     _Pattern("depth", _names("layers depth n_blocks num_blocks blocks n_layer num_layer"), _pad),
     _Pattern(
         "hidden-units",
         _names(
             "hidden units unit neurons neuron width widths nodes channels channel filters n_filters d_model dmodel "
-            "dim embed embedding emb ff ffn fc mlp hid n_embd rank"
+            "dim embed embedding emb ff ffn fc mlp hid nhid n_embd rank filter"
         ),
         _count,
     ),

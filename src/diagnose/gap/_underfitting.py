@@ -15,12 +15,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final, TypeAlias
 
+import numpy as np
+
 from diagnose.gap._capacity import TABLE
 from diagnose.gap._error import Measured, figure
 from diagnose.gap._hyperparameters import Hyperparameter, drop_of
 from diagnose.gap._recommendation import Code, Recommendation
 from diagnose.gap._situation import ProbeResult, Situation
 from diagnose.gap._values import (
+    has_headroom,
     higher_rate,
     is_decoupled,
     larger,
@@ -44,6 +47,9 @@ _BENDING: Final = 0.1
 """The same for a curve that bends, but has not settled: weaker evidence, by which a wide model is trained on first."""
 _SOME: Final = 0.1
 """A network has learned something once its loss is a tenth below the start: less the output bias alone gains."""
+_LATE_STEPS: Final = 0.02
+"""Share of the sum of all learning rates in the second half of the training, below which that half counts for nothing:
+an epoch of the first half weighs as much as all of it if there are fifty."""
 _SMOOTH: Final = 0.03
 """A loss that scatters by less than this from epoch to epoch has room for a larger learning rate."""
 
@@ -60,7 +66,20 @@ def underfitting_advice(situation: Situation) -> list[Recommendation]:
         *_last(situation),
     ]
     found.sort(key=lambda pair: -pair[0])
-    return once(one for _, one in found)
+    refuted = set(_refuted(situation))
+    return once(one for _, one in found if not {(one.code, one.hyperparameter), (one.code, None)} & refuted)
+
+
+def _refuted(situation: Situation) -> Iterator[tuple[Code, str | None]]:
+    """(code, hyperparameter) of the changes that were tried, and did not help: an experiment says more than a curve.
+
+    There is one learning rate, whatever it is called; that a wider layer did not help says nothing of a kernel.
+    """
+    for probe in situation.probes:
+        gain = probe.gain("test") or probe.gain("train")
+        code = _CODE_OF_PROBE.get((probe.kind, _went_up(probe)))
+        if code is not None and gain is not None and gain.value <= 0:
+            yield code, None if probe.kind == "learning-rate" else probe.hyperparameter
 
 
 def once(found: Iterator[Recommendation]) -> list[Recommendation]:
@@ -98,11 +117,12 @@ def _lower(code: Code, reason: str, one: Hyperparameter | None, kind: str, sugge
 
 
 def labels_explain(situation: Situation, error: float) -> bool:
-    """Whether suspect labels are many, and explain a good part of `error`."""
+    """Whether suspect labels are many, and explain a good part of `error`, both beyond their noise."""
     suspects, limits = situation.suspects, situation.limits
     if suspects is None or not situation.is_share:
         return False
-    return suspects.value > limits.suspects and suspects.value > limits.suspects_of_error * error
+    surely = suspects.interval().low
+    return surely > limits.suspects and surely > limits.suspects_of_error * error
 
 
 def label_advice(situation: Situation, what: str) -> Recommendation:
@@ -160,6 +180,9 @@ def _probed(situation: Situation) -> Iterator[Weighted]:
         gain = probe.gain("train") or probe.gain("test")
         if gain is None or gain.low <= 0 or probe.kind == "data":
             continue
+        test = probe.gain("test")
+        if test is not None and test.value <= 0:
+            continue  # it fits the training examples better, and others not: that is no help
         code = _CODE_OF_PROBE.get((probe.kind, _went_up(probe)))
         if code is None:
             continue
@@ -235,6 +258,11 @@ def _rate(situation: Situation) -> Iterator[Weighted]:
     up = None if rate is None else higher_rate(rate)
     down = None if rate is None else lower_rate(rate)
     beside = _compared(situation)
+    gone = _rate_gone(situation)
+    if gone is not None and course.broke_at is None:
+        yield 72, _longer(situation, f"{gone}; let it fall more slowly")
+        yield 71, _lower("higher-lr", gone, rate, "learning-rate", up)
+        return
     hardly = course.known and course.last > (1 - _SOME) * course.first and compared in ("low", "high")
     if course.known and (hardly or not course.fell) and course.broke_at is None:
         reason = f"the training loss has hardly fallen ({course.first:.3g} at first, {course.last:.3g} at last)"
@@ -265,6 +293,25 @@ def _rate(situation: Situation) -> Iterator[Weighted]:
         yield 63, _longer(situation, f"{epochs.name} is {epochs.value}: the training has hardly begun")
 
 
+def _rate_gone(situation: Situation) -> str | None:
+    """What the recorded learning rate did, if nothing was left of it in the second half of the training.
+
+    The steps of gradient descent add up to the sum of its learning rates: where the second half has hardly any of that
+    sum, a loss that stands still there shows that the steps are small, and not that the model can do no better. A
+    cosine to zero leaves 18 % to the second half, two steps down by ten times 5 %.
+    """
+    rates = situation.curves.get("lr")
+    if len(rates) < 4 or not np.isfinite(rates).all() or (rates < 0).any() or rates.sum() <= 0:
+        return None
+    late = float(rates[len(rates) // 2 :].sum() / rates.sum())
+    if late >= _LATE_STEPS:
+        return None
+    return (
+        f"the learning rate fell from {rates.max():.2g} to {rates[-1]:.2g}, and the second half of the epochs made "
+        f"{late:.2g} of all steps' length: the loss stands still because the steps are tiny"
+    )
+
+
 def _still_falling(situation: Situation, rate: Hyperparameter | None, compared: str, up: object) -> Iterator[Weighted]:
     course = situation.course
     reason = (
@@ -279,13 +326,14 @@ def _still_falling(situation: Situation, rate: Hyperparameter | None, compared: 
         return
     # A narrow layer makes a loss fall slowly as well. Only a probe can tell; the value of the rate makes one likelier.
     weight = 47.0 if tiny else 70.0
+    known = situation.hyperparameters
     has_room = rate is not None and compared != "high" and course.unsteady < _SMOOTH
     if has_room and compared == "low":
         yield weight + 2, _lower("higher-lr", f"{reason}, and {_compared(situation)}", rate, "learning-rate", up)
         yield weight, _longer(situation, reason)
     else:
         yield weight + 1, _longer(situation, reason)
-        if compared != "high":
+        if compared != "high" and not tiny and has_headroom(known):
             yield weight, _lower("higher-lr", f"{reason}, smoothly", rate, "learning-rate", up)
 
 
