@@ -23,7 +23,7 @@ from diagnose.gap._told import doubling_of, rare_class_of, suspects_of
     ("kind", "values"),
     [
         ("learning-rate", {"lr": 1e-3, "learning_rate": 0.1, "eta": 0.5, "optimizer.lr": 0.1, "learningRate": 1e-4}),
-        ("weight-decay", {"wd": 0.0, "weight_decay": 1e-2, "alpha": 1e-4, "l2": 0.01, "lambda": 0.1, "l2_reg": 1.0}),
+        ("weight-decay", {"wd": 0.0, "weight_decay": 1e-2, "l2": 0.01, "lambda": 0.1, "l2_reg": 1.0}),
         ("dropout", {"p": 0.3, "dropout": 0.5, "drop_prob": 0.1, "p_drop": 0.2, "dropoutRate": 0.9, "keep_prob": 0.7}),
         (
             "hidden-units",
@@ -60,6 +60,17 @@ def test_what_is_none_of_them() -> None:
     assert recognised({"optimizer": dict}).optimizer == "dict"
     assert recognised({"adam_lr": 1e-3}).optimizer == "adam"
     assert recognised({"lr": 0.1, "momentum": 0.9}).optimizer == "sgd"
+
+
+def test_alpha_is_a_rate_or_a_decay_as_the_rest_tells() -> None:
+    kinds = {one.name: one.kind for one in recognised({"alpha": 1e-4, "learning_rate_init": 1e-3}).known}
+    assert kinds == {"alpha": "weight-decay", "learning_rate_init": "learning-rate"}
+    assert recognised({"alpha": 0.02}).unknown == ("alpha",)
+    found = recognised({"alpha": 0.02, "x": 3, "units": 4}, [0.02, 0.01])
+    assert {one.name: one.kind for one in found.known} == {"alpha": "learning-rate", "units": "hidden-units"}
+    assert found.unknown == ("x",)
+    assert recognised({"x": 0.02, "y": 0.02}, [0.02]).known == ()
+    assert recognised({"wd": 0.02, "lr": 0.1}, [0.02]).first("weight-decay") is not None
 
 
 def test_the_narrowest_of_a_list_counts() -> None:

@@ -106,7 +106,7 @@ def diagnose_gap(
     situation = Situation(limits=limits or Limits())
     situation.curves = curves_of(curves)
     values = _values(hyperparameters, train_fn)
-    situation.hyperparameters = recognised(values)
+    situation.hyperparameters = recognised(values, situation.curves.get("lr").tolist())
     situation.n_train = None if n_train is None else examples(n_train, "n_train")
     situation.classes = _classes(n_classes)
     situation.target = None if target_error is None else number(target_error, "target_error")
