@@ -226,7 +226,31 @@ CASES = {
         over(train_dev_error=0.03, n_train_dev=1_000, test_error=0.25),
         "distribution-mismatch",
         ("check-test-pipeline",),
-        frozenset(CODES) - {"check-test-pipeline"},
+        frozenset(CODES) - {"check-test-pipeline", "check-save-load"},
+    ),
+    "far above the validation error": Case(
+        over(test_error=0.97, curves={"val_error": [0.5, 0.3, 0.2, 0.14, 0.12]}),
+        "distribution-mismatch",
+        ("check-test-pipeline",),
+        frozenset(CODES) - {"check-test-pipeline", "check-save-load"},
+    ),
+    "above a small validation set": Case(
+        over(test_error=0.2, curves={"val_error": [0.5, 0.3, 0.2, 0.15, 0.125]}),
+        "overfitting",
+        ("more-data", "more-regularization"),
+        CAPACITY,
+    ),
+    "met, but far better than validation": Case(
+        over(test_error=0.01, curves={"val_error": [0.505, 0.3, 0.2, 0.145, 0.12]}),
+        "leak",
+        ("check-leak",),
+        frozenset(CODES) - {"check-leak"},
+    ),
+    "met, and as good as a small validation set can be": Case(
+        over(test_error=0.02, curves={"val_error": [0.5, 0.3, 0.2, 0.1, 0.05]}),
+        "target-met",
+        ("target-met",),
+        frozenset(CODES) - {"target-met"},
     ),
     "train-dev is as bad as test": Case(
         over(train_dev_error=0.115, n_train_dev=1_000), "overfitting", ("more-regularization", "more-data"), CAPACITY
@@ -235,7 +259,7 @@ CASES = {
         over(test_error=0.9, n_classes=10),
         "evaluation-bug",
         ("check-test-pipeline",),
-        frozenset(CODES) - {"check-test-pipeline"},
+        frozenset(CODES) - {"check-test-pipeline", "check-save-load"},
     ),
     "two classes that are hard to tell": Case(
         over(test_error=0.46, n_classes=2), "overfitting", ("more-data", "more-regularization"), CAPACITY

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from diagnose.gap._error import Measured, figure, smallest_n
+from diagnose.gap._held_out import held_out_errors
 from diagnose.gap._overfitting import overfitting_advice
 from diagnose.gap._recommendation import Code, Recommendation
 from diagnose.gap._situation import Evidence, Situation, Verdict
@@ -67,6 +68,12 @@ _CHECK_PIPELINE: Final = (
 )
 
 
+_CHECK_FILE: Final = (
+    "save and load `state_dict()`, look for buffers and plain attributes that are not in it, and call `eval()` after "
+    "loading: `diagnose check` names what differs"
+)
+
+
 def _save_load(situation: Situation) -> Decision | None:
     found = situation.reloaded or _curve_disagrees(situation)
     if found is None:
@@ -76,8 +83,7 @@ def _save_load(situation: Situation) -> Decision | None:
         _check(
             "check-save-load",
             found.message,
-            "save and load `state_dict()`, look for buffers and plain attributes that are not in it, and call `eval()` "
-            "after loading: `diagnose check` names what differs",
+            _CHECK_FILE,
         )
     ]
     if situation.reloaded is None:
@@ -107,6 +113,12 @@ def _curve_disagrees(situation: Situation) -> Evidence | None:
     return None
 
 
+_CHECK_SPLIT: Final = (
+    "split before anything is computed from the data, by groups and by time where rows belong together; then measure "
+    "again"
+)
+
+
 def _leak(situation: Situation) -> Decision | None:
     test, human = situation.test, situation.human
     if human is not None and test is not None and human.value > 0:
@@ -128,8 +140,7 @@ def _leak(situation: Situation) -> Decision | None:
     advice = _check(
         "check-leak",
         reason,
-        "split before anything is computed from the data, by groups and by time where rows belong together; then "
-        "measure again",
+        _CHECK_SPLIT,
     )
     return Decision(
         "leak", f"The test error is better than it should be, or worth nothing: {_small(reason)}.", (advice,)
@@ -137,7 +148,10 @@ def _leak(situation: Situation) -> Decision | None:
 
 
 def _pipeline(situation: Situation) -> Decision | None:
-    limits, test, dev = situation.limits, situation.test, situation.train_dev
+    limits, test = situation.limits, situation.test
+    held = held_out_errors(situation)
+    # With classes in other shares, a rare one that is not found makes the errors differ.
+    dev = situation.train_dev if situation.rare is not None or held is None else held[0]
     mismatch = situation.mismatches[0] if situation.mismatches else None
     if situation.contradictions:
         found = situation.contradictions[0]
@@ -154,7 +168,7 @@ def _pipeline(situation: Situation) -> Decision | None:
         above_dev = test.minus(dev)
         situation.note(
             "test-above-train-dev",
-            f"Test error minus train-dev error: {situation.text(above_dev)}.",
+            f"Test error minus {dev.name}: {situation.text(above_dev)}.",
             above_dev,
             needed=margin,
         )
@@ -171,9 +185,8 @@ def _pipeline(situation: Situation) -> Decision | None:
             return None
     reasons = []
     if above_dev is not None and dev is not None:
-        reasons.append(
-            f"the test error, {test.text()}, is {situation.text(above_dev)} above that of held-out training data"
-        )
+        what = "that of held-out training data" if dev.name != "validation error" else f"the {dev.name}"
+        reasons.append(f"the test error, {test.text()}, is {situation.text(above_dev)} above {what}, {dev.text()}")
     if chance is not None:
         reasons.append(chance)
     if mismatch is not None:
@@ -188,7 +201,11 @@ def _pipeline(situation: Situation) -> Decision | None:
         "distribution-mismatch": "The test data are not like the training data, or are prepared otherwise",
         "evaluation-bug": "The test error is not that of a model that has learned so much: its evaluation is broken",
     }[verdict]
-    return Decision(verdict, f"{what}: {reason}.", (_check("check-test-pipeline", reason, _CHECK_PIPELINE),))
+    advice = [_check("check-test-pipeline", reason, _CHECK_PIPELINE)]
+    if not situation.measured_here and "save-load" not in situation.evidence:
+        # Of numbers alone, nobody knows whether the model that was tested is the one that was trained.
+        advice.append(_check("check-save-load", f"{reason}; if the tested model was loaded from a file", _CHECK_FILE))
+    return Decision(verdict, f"{what}: {reason}.", tuple(advice))
 
 
 def _at_chance(situation: Situation) -> str | None:
@@ -235,6 +252,8 @@ def _target(situation: Situation) -> Decision | None:
         test_examples_needed=needed,
     )
     if interval.high <= target:
+        if (too_good := _better_than_held_out(situation, test)) is not None:
+            return too_good
         sentence = (
             f"The target is met: the test error is {test.text()}, the target {figure(target, situation.is_share)}."
         )
@@ -244,7 +263,7 @@ def _target(situation: Situation) -> Decision | None:
             sentence,
             (
                 Recommendation(
-                    "target-met", reason, train_error="same", test_error="same", caveat="one test set, used once"
+                    "target-met", reason, train_error="same", test_error="same", caveat=_met_caveat(situation)
                 ),
             ),
         )
@@ -256,6 +275,35 @@ def _target(situation: Situation) -> Decision | None:
             f"{test.text()}{more}.",
         )
     return None
+
+
+def _met_caveat(situation: Situation) -> str:
+    caveat = "one test set, used once"
+    if situation.measured_here:
+        return caveat
+    return (
+        f"{caveat}; numbers cannot tell whether test examples, or their labels, were seen in training: give model, "
+        "train_data and test_data to have them compared"
+    )
+
+
+def _better_than_held_out(situation: Situation, test: Measured) -> Decision | None:
+    """A test error below that of held-out training data, beyond doubt, is no proof that the target is met."""
+    held = held_out_errors(situation)
+    if held is None:
+        return None
+    dev, limits = held[1], situation.limits
+    sure = dev.minus(test, limits.pipeline_confidence)
+    if not situation.is_share or sure.low <= limits.pipeline_difference:
+        return None
+    reason = f"the test error, {test.text()}, is {situation.text(dev.minus(test))} below the {dev.name}, {dev.text()}"
+    situation.note("test-below-held-out", f"{reason[:1].upper()}{reason[1:]}.", dev.minus(test))
+    return Decision(
+        "leak",
+        f"The test error would meet the target, but it is better than it should be: {reason}. The test examples are "
+        "like training examples (rows of one group, copies), or easier than they; or the training labels are worse.",
+        (_check("check-leak", reason, _CHECK_SPLIT),),
+    )
 
 
 # ---------------------------------------------------------------------- 5: the training error
