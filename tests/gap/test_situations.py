@@ -317,6 +317,21 @@ CASES = {
     "losses alone have no natural zero": Case(
         {"curves": {"train_loss": SETTLED, "val_loss": [x + 0.02 for x in SETTLED]}}, "cannot-tell", (), GAP_ADVICE
     ),
+    "an accuracy in place of an error": Case(
+        under(train_error=0.95, test_error=0.93, n_classes=10),
+        "evaluation-bug",
+        ("check-test-pipeline",),
+        frozenset(CODES) - {"check-test-pipeline"},
+    ),
+    "a train error above the test error, and nothing else": Case(
+        under(train_error=0.1, test_error=0.05, target_error=0.04), "cannot-tell", (), frozenset(CODES)
+    ),
+    "a train error above the test error, without dropout": Case(
+        under(train_error=0.1, test_error=0.05, target_error=0.04, hyperparameters={"units": 64, "lr": 1e-3}),
+        "data-quality",
+        ("fix-labels",),
+        GAP_ADVICE,
+    ),
     "nothing": Case({}, "cannot-tell", (), frozenset(CODES)),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -207,3 +208,26 @@ def test_what_must_not_be_said_is_taken_out(train_error: float) -> None:
     above = train_error > 0.05  # and no gap is known that would be larger
     assert bool(kept & {"more-data", "more-regularization", "less-capacity", "rebalance"}) is not above
     assert bool(kept & {"more-capacity", "less-dropout", "less-weight-decay"}) is (train_error > 0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"n_classes": "10"}, "n_classes='10'"),
+        ({"n_classes": 2.5}, "n_classes=2.5"),
+        ({"n_test": float("nan")}, "n_test=nan"),
+        ({"test_error": "20 %"}, "test_error='20 %'"),
+        ({"test_error": 20, "n_classes": 10}, "divide percentages by 100"),
+        ({"limits": {"suspects": 0.1}}, "limits is a dict"),
+    ],
+)
+def test_wrong_numbers_are_named(given: dict[str, Any], named: str) -> None:
+    with pytest.raises(GapError, match=re.escape(named)):
+        diagnose_gap(**{"train_error": 0.02, "test_error": 0.2, **given})
+
+
+def test_curves_in_percent_beside_shares() -> None:
+    errors = {"train_error": 0.02, "test_error": 0.2, "n_test": 1_000, "target_error": 0.05}
+    shares = diagnose_gap(**errors, curves={"val_error": [0.55, 0.4, 0.3, 0.15, 0.17, 0.19, 0.2]})
+    percent = diagnose_gap(**errors, curves={"val_error": [55, 40, 30, 15, 17, 19, 20]})
+    assert str(percent) == str(shares)

@@ -159,6 +159,9 @@ def _pipeline(situation: Situation) -> Decision | None:
         reason = _small(found.message.rstrip("."))
         sentence = f"The evaluation is broken: {reason}."
         return Decision("evaluation-bug", sentence, (_check("check-test-pipeline", reason, _CHECK_PIPELINE),))
+    if (worse := _worse_than_guessing(situation)) is not None:
+        sentence = f"The errors are not those of a model that has learned anything: {worse}."
+        return Decision("evaluation-bug", sentence, (_check("check-test-pipeline", worse, _CHECK_PIPELINE),))
     if test is None:
         return None
     above_dev = None
@@ -206,6 +209,20 @@ def _pipeline(situation: Situation) -> Decision | None:
         # Of numbers alone, nobody knows whether the model that was tested is the one that was trained.
         advice.append(_check("check-save-load", f"{reason}; if the tested model was loaded from a file", _CHECK_FILE))
     return Decision(verdict, f"{what}: {reason}.", tuple(advice))
+
+
+def _worse_than_guessing(situation: Situation) -> str | None:
+    """A training error above that of guessing, beyond doubt: no training does that."""
+    train = situation.train
+    if situation.classes is None or train is None or not train.is_share or situation.rare is not None:
+        return None
+    guessing = 1 - 1 / situation.classes
+    if train.interval(situation.limits.pipeline_confidence).low <= guessing:
+        return None
+    return (
+        f"the train error, {train.text()}, is above that of guessing among {situation.classes} classes, "
+        f"{figure(guessing, True)}: it is an accuracy (give 1 - accuracy), or labels are in another order than answers"
+    )
 
 
 def _at_chance(situation: Situation) -> str | None:
@@ -377,6 +394,11 @@ def _broken_training(situation: Situation) -> Decision | None:
 
 
 def _underfits(situation: Situation, train: Measured, compared: str) -> Decision:
+    gap = situation.gap(situation.limits.pipeline_confidence)
+    unknown = not situation.measured_here and not situation.hyperparameters.known and not situation.course.known
+    if unknown and gap is not None and gap.high < 0 and situation.suspects is None:
+        # Nothing is known but a train error that is no train error of this model: no advice rests on that.
+        return _within_noise(situation, gap)
     return _of_underfitting(situation, f"The training error is too high, {train.text()} ({compared})")
 
 
@@ -462,8 +484,8 @@ def _gap(situation: Situation) -> Decision | None:
     if situation.target is not None and test.interval().low <= situation.target:
         doubt = " The test error may be at the target already, within its noise."
     sentence = (
-        f"The test error, {test.text()}, is above the train error, {train.text()}, by {situation.text(gap)}: the model "
-        f"does not generalise well enough.{doubt}"
+        f"The {test.name}, {test.text()}, is above the {train.name}, {train.text()}, by {situation.text(gap)}: the "
+        f"model does not generalise well enough.{doubt}"
     )
     if verdict == "data-quality":
         sentence = f"Wrong labels explain much of the gap: {found[0].reason}."

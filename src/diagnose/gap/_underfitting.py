@@ -163,6 +163,7 @@ def _labels(situation: Situation) -> Iterator[Weighted]:
     known = situation.hyperparameters
     dropout = known.first("dropout")
     noisy_mode = (dropout is not None and drop_of(dropout) >= 0.2) or known.first("augmentation") is not None
+    noisy_mode = noisy_mode or not known.known  # nobody said that there is none
     advice_ = label_advice(situation, "train error")
     reason = (
         f"the train error is above the test error (difference {situation.text(gap)}): the training labels may be worse "
