@@ -73,3 +73,30 @@ def test_a_loss_that_stands_still_because_the_rate_has_gone(rates: Any, is_gone:
     )
     assert (found.recommendations[0].code == "better-optimization") == is_gone, str(found)
     assert ("steps are tiny" in found.recommendations[0].reason) == is_gone
+
+
+def test_an_experiment_that_fits_worse_and_generalises_better_wins() -> None:
+    def fit(data: Any, eta: float = 0.005) -> tuple[float, float]:
+        return {0.05: (0.35, 0.31), 0.005: (0.2, 0.3), 0.0005: (0.3, 0.1)}[round(eta, 6)]
+
+    found = diagnose_gap(
+        **{**UNDER, "train_error": 0.2, "target_error": 0.05},
+        test_error=0.3,
+        train_fn=fit,
+        train_data=(np.zeros((800, 1)), np.zeros(800)),
+        probe=True,
+    )
+    assert found.verdict == "overfitting", str(found)
+    assert found.recommendations[0].code == "lower-lr"
+    assert found.recommendations[0].hyperparameter == "eta"
+    assert found.recommendations[0].suggested == pytest.approx(0.0005)
+
+
+def test_an_experiment_that_did_not_help_takes_back_what_the_curve_says() -> None:
+    def fit(data: Any, lr: float = 3e-3) -> tuple[float, float]:
+        return (0.33, 0.35) if lr == 3e-3 else (0.6, 0.6)
+
+    given = {**UNDER, "test_error": 0.35, "curves": {"train_loss": FALLING}, "hyperparameters": {"lr": 3e-3}}
+    assert "higher-lr" in codes(diagnose_gap(**given))
+    probed = diagnose_gap(**given, train_fn=fit, train_data=(np.zeros((800, 1)), np.zeros(800)), probe=True)
+    assert not {"higher-lr", "lower-lr"} & set(codes(probed)), str(probed)

@@ -340,14 +340,14 @@ def _train_error(situation: Situation) -> Decision | None:
         wanted=wanted,
     )
     if sure.low > wanted:
-        since = None if situation.course.broke_at is not None else learns_by_heart(situation)
-        if since is not None:
-            return _by_heart(situation, train, since)
+        seen = None if situation.course.broke_at is not None else learns_by_heart(situation)
+        if seen is not None:
+            return _by_heart(situation, train, seen)
         return _underfits(situation, train, f"{_wanted(situation)}")
     return _broken_training(situation) if train.value > wanted + SAME else None
 
 
-def _by_heart(situation: Situation, train: Measured, since: int) -> Decision:
+def _by_heart(situation: Situation, train: Measured, seen: str) -> Decision:
     """The train error is too high, and lowering it further does not lower the test error: that has been seen.
 
     A larger model, and a better or longer optimisation, would only go on with it. If people's labels followed from the
@@ -355,11 +355,7 @@ def _by_heart(situation: Situation, train: Measured, since: int) -> Decision:
     gap shows it, or the training labels are wrong.
     """
     gap = situation.gap()
-    seen = (
-        f"since epoch {since} the training loss has fallen, while the test loss has risen and the test error has not "
-        "fallen"
-    )
-    situation.note("by-heart", f"The model learns examples by heart: {seen}.", None, epoch=since)
+    situation.note("by-heart", f"The model learns examples by heart: {seen}.")
     if gap is not None and gap.low > 0:
         found = overfitting_advice(situation)
         if found:

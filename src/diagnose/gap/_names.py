@@ -87,7 +87,7 @@ _PATTERNS: Final = (
         "hidden-units",
         _names(
             "hidden units unit neurons neuron width widths nodes channels channel filters filter d_model dmodel "
-            "dim dims embed embedding emb ff ffn fc mlp hid nhid n_embd rank"
+            "dim dims layer_size layer_sizes embed embedding emb ff ffn fc mlp hid nhid n_embd rank"
         ),
         _count,
         _NO_WIDTH,

@@ -79,6 +79,8 @@ def _probed(situation: Situation) -> Iterator[Weighted]:
             yield 88, _regularized(reason, one, probe.kind, probe.after)
         elif probe.kind == "hidden-units" and not up:
             yield 87, _less(reason, one, probe.after)
+        elif probe.kind == "learning-rate" and not up:
+            yield 86, _slower(reason, one, probe.after)
 
 
 def _regularize(situation: Situation) -> Iterator[Weighted]:
@@ -174,6 +176,19 @@ def _shrink(situation: Situation) -> Iterator[Weighted]:
     if units is not None:
         reason = f"{units.name} is {units.value}: {reason}"
     yield 38, _less(reason, units, None if units is None else smaller(units))
+
+
+def _slower(reason: str, one: Hyperparameter | None, suggested: object) -> Recommendation:
+    return advice(
+        "lower-lr",
+        reason,
+        one,
+        "learning-rate",
+        suggested=suggested,
+        train_error="higher",
+        test_error="lower",
+        caveat="with as many steps a lower rate stops the training earlier: keeping the best checkpoint may do as much",
+    )
 
 
 def _less(reason: str, one: Hyperparameter | None, suggested: object) -> Recommendation:

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from diagnose.gap._error import Measured, figure
 from diagnose.gap._situation import Situation
 from diagnose.gap._stopping import CheckpointChoice, best_checkpoint
 from diagnose.stats.intervals import Interval, newcombe
@@ -48,29 +49,41 @@ def turned(situation: Situation, errors: CheckpointChoice | None) -> tuple[int, 
     return (best + 2, worse) if worse.low > 0 else None
 
 
-def learns_by_heart(situation: Situation) -> int | None:
-    """The epoch from which on the model has only learned examples by heart; None if that is not seen.
+def learns_by_heart(situation: Situation) -> str | None:
+    """What shows that a better fit of the training examples is no better model; None if nothing does.
 
-    From there on the training loss fell, the test loss rose beyond its noise, and the test error did not fall: what the
-    model learned since does not hold for other examples. A test loss alone may rise because the model grows too sure
-    of answers that are as good as before, so errors that are shares need their own curve.
-    An experiment in which a better fit lowered the test error says more than the curves.
+    An experiment that fitted them worse, and answered more of the others rightly. Or curves: from some epoch on the
+    training loss fell, the test loss rose beyond its noise, and the test error did not fall. A test loss alone may rise
+    because the model grows too sure of answers that are as good as before, so errors that are shares need their own
+    curve. An experiment in which a better fit lowered the test error says more than the curves.
     """
+    gains = [(probe, probe.gain("train"), probe.gain("test")) for probe in situation.probes]
+    for probe, train, test in gains:
+        if train is not None and test is not None and train.high < 0 < test.low and probe.kind != "data":
+            return (
+                f"in an experiment with {probe.change} the test error fell by {situation.text(test)}, while the train "
+                f"error changed from {_figure(probe.base_train)} to {_figure(probe.train)}"
+            )
+    if any(train is not None and test is not None and min(train.low, test.low) > 0 for _, train, test in gains):
+        return None
     _, losses = checkpoints(situation)
     if losses is None or losses.verdict != "too-late" or losses.cause != "overfitting":
         return None
-    if any(_generalised(situation, number) for number in range(len(situation.probes))):
-        return None
     errors = situation.curves.get("test_error")
-    if not len(errors):
-        return None if situation.is_share else losses.best
-    if len(errors) != len(situation.curves.get("test_loss")) or not np.isfinite(errors).all():
+    if len(errors):
+        if len(errors) != len(situation.curves.get("test_loss")) or not np.isfinite(errors).all():
+            return None
+        around = errors[max(losses.best - 2, 0) : losses.best + 1]
+        if float(np.mean(errors[-3:])) < float(np.mean(around)):
+            return None
+    elif situation.is_share:
         return None
-    around = errors[max(losses.best - 2, 0) : losses.best + 1]
-    return losses.best if float(np.mean(errors[-3:])) >= float(np.mean(around)) else None
+    return (
+        f"since epoch {losses.best} the training loss has fallen, while the test loss has risen and the test error has "
+        "not fallen"
+    )
 
 
-def _generalised(situation: Situation, number: int) -> bool:
-    probe = situation.probes[number]
-    train, test = probe.gain("train"), probe.gain("test")
-    return train is not None and test is not None and train.low > 0 and test.low > 0
+def _figure(one: Measured | None) -> str:
+    """An error as people read it."""
+    return "?" if one is None else figure(one.value, one.is_share)
