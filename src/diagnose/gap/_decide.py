@@ -12,318 +12,35 @@ Each step says "not mine" by returning None. Nothing is concluded about a model 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from diagnose.gap._decision import Decision
 from diagnose.gap._error import Measured, figure, smallest_n
-from diagnose.gap._held_out import held_out_errors
+from diagnose.gap._evaluation import leak, pipeline, save_load
+from diagnose.gap._labels import label_advice, labels_explain
+from diagnose.gap._met import target
 from diagnose.gap._overfitting import overfitting_advice
-from diagnose.gap._recommendation import Code, Recommendation
-from diagnose.gap._situation import Evidence, Situation, Verdict
+from diagnose.gap._recommendation import Recommendation
+from diagnose.gap._situation import Situation, Verdict
 from diagnose.gap._turning import learns_by_heart
-from diagnose.gap._underfitting import label_advice, labels_explain, underfitting_advice
+from diagnose.gap._underfitting import underfitting_advice
 from diagnose.stats.intervals import Interval
 
 _ADVICE_OF_GAPS: Final = frozenset({"more-data", "more-regularization", "less-capacity", "rebalance"})
+
 SAME: Final = 1e-6
 """Errors that differ by less are equal: 35 of 700 in single precision is no more than .05."""
 _OPTIMIZATION: Final = frozenset({"lower-lr", "higher-lr", "better-optimization"})
 
 
-@dataclass(frozen=True)
-class Decision:
-    """A verdict with its sentence and advice, the most promising first."""
-
-    verdict: Verdict
-    sentence: str
-    recommendations: tuple[Recommendation, ...] = ()
-
-
 def decide(situation: Situation) -> Decision:
     """What is wrong, and what to change."""
-    for step in (_save_load, _leak, _pipeline, _target, _train_error, _gap):
+    for step in (save_load, leak, pipeline, target, _train_error, _gap):
         decision = step(situation)
         if decision is not None:
             return decision
     return _nothing(situation)
-
-
-# ---------------------------------------------------------------------- 1 to 3: is the test error what it says?
-
-
-def _check(code: Code, reason: str, caveat: str) -> Recommendation:
-    return Recommendation(
-        code,
-        reason,
-        train_error="unknown",
-        test_error="unknown",
-        cost="an hour",
-        caveat=caveat,
-    )
-
-
-_CHECK_PIPELINE: Final = (
-    "compare one batch of the test loader with one of the training loader: ranges, channel order, label order, mode of "
-    "the model; whatever is concluded from the test error before that is void"
-)
-
-
-_CHECK_FILE: Final = (
-    "save and load `state_dict()`, look for buffers and plain attributes that are not in it, and call `eval()` after "
-    "loading: `diagnose check` names what differs"
-)
-
-
-def _save_load(situation: Situation) -> Decision | None:
-    found = situation.reloaded or _curve_disagrees(situation)
-    if found is None:
-        return None
-    situation.evidence.setdefault("save-load", found)
-    recommendations = [
-        _check(
-            "check-save-load",
-            found.message,
-            _CHECK_FILE,
-        )
-    ]
-    if situation.reloaded is None:
-        recommendations.append(_check("check-test-pipeline", found.message, _CHECK_PIPELINE))
-    return Decision("save-load-bug", found.message, tuple(recommendations))
-
-
-def _curve_disagrees(situation: Situation) -> Evidence | None:
-    """The error that is measured now, against the last one that the training saw on the same data.
-
-    Only upwards: a curve of the training error is above the measured one wherever dropout or augmentation are on.
-    """
-    for one, curve in ((situation.train, "train_error"), (situation.test, "test_error")):
-        name = situation.curves.given.get(curve, "")
-        last = situation.curves.last(curve)
-        if one is None or last is None or not one.is_share or (curve == "test_error" and "test" not in name.lower()):
-            continue  # a validation set is no test set: it may be easier
-        then = Measured(one.name, min(max(last, 0.0), 1.0), one.n)
-        sure = one.minus(then, situation.limits.pipeline_confidence)
-        if sure.low > situation.limits.pipeline_difference and one.value > 2 * last:
-            return Evidence(
-                f"The {one.name} is {one.text()}, but at the end of the training it was {figure(last, True)} "
-                f"(curves[{name!r}]): the model that is evaluated is not the one that was trained.",
-                one.minus(then),
-                {"now": one.value, "then": last},
-            )
-    return None
-
-
-_CHECK_SPLIT: Final = (
-    "split before anything is computed from the data, by groups and by time where rows belong together; then measure "
-    "again"
-)
-
-
-def _leak(situation: Situation) -> Decision | None:
-    test, human = situation.test, situation.human
-    if human is not None and test is not None and human.value > 0:
-        difference = human.minus(test, situation.limits.pipeline_confidence)
-        if difference.low > 0:
-            situation.note(
-                "below-human",
-                f"The test error is {test.text()}, below the {human.text()} that people reach, or that is the best "
-                "possible.",
-                human.minus(test),
-                test_error=test.value,
-                human_error=human.value,
-            )
-            situation.leaks.append(situation.evidence["below-human"])
-    if not situation.leaks:
-        return None
-    found = situation.leaks[0]
-    reason = found.message.rstrip(".")
-    advice = _check(
-        "check-leak",
-        reason,
-        _CHECK_SPLIT,
-    )
-    return Decision(
-        "leak", f"The test error is better than it should be, or worth nothing: {_small(reason)}.", (advice,)
-    )
-
-
-def _pipeline(situation: Situation) -> Decision | None:
-    limits, test = situation.limits, situation.test
-    held = held_out_errors(situation)
-    # With classes in other shares, a rare one that is not found makes the errors differ.
-    dev = situation.train_dev if situation.rare is not None or held is None else held[0]
-    mismatch = situation.mismatches[0] if situation.mismatches else None
-    if situation.contradictions:
-        found = situation.contradictions[0]
-        situation.evidence.setdefault("evaluation", found)
-        reason = _small(found.message.rstrip("."))
-        sentence = f"The evaluation is broken: {reason}."
-        return Decision("evaluation-bug", sentence, (_check("check-test-pipeline", reason, _CHECK_PIPELINE),))
-    if (worse := _worse_than_guessing(situation)) is not None:
-        sentence = f"The errors are not those of a model that has learned anything: {worse}."
-        return Decision("evaluation-bug", sentence, (_check("check-test-pipeline", worse, _CHECK_PIPELINE),))
-    if test is None:
-        return None
-    above_dev = None
-    if dev is not None:
-        sure = test.minus(dev, limits.pipeline_confidence)
-        margin = limits.pipeline_difference if situation.is_share else 0.1 * abs(dev.value)
-        above_dev = test.minus(dev)
-        situation.note(
-            "test-above-train-dev",
-            f"Test error minus {dev.name}: {situation.text(above_dev)}.",
-            above_dev,
-            needed=margin,
-        )
-        if sure.low <= margin:
-            above_dev = None
-    chance = _at_chance(situation)
-    if above_dev is None and chance is None and mismatch is None:
-        return None
-    if above_dev is None and chance is None and mismatch is not None:
-        # Inputs that can be told apart are a fault only where the test error is not what it should be.
-        gap = situation.gap()
-        met = situation.target is not None and test.interval().high <= situation.target
-        if met or (gap is not None and gap.low <= 0):
-            return None
-    reasons = []
-    if above_dev is not None and dev is not None:
-        what = "that of held-out training data" if dev.name != "validation error" else f"the {dev.name}"
-        reasons.append(f"the test error, {test.text()}, is {situation.text(above_dev)} above {what}, {dev.text()}")
-    if chance is not None:
-        reasons.append(chance)
-    if mismatch is not None:
-        reasons.append(_small(mismatch.message.rstrip(".")))
-    reason = "; ".join(reasons)
-    # Inputs that were compared, and are alike, leave labels and metric.
-    alike = mismatch is None and "told-apart" in situation.evidence
-    verdict: Verdict = (
-        "evaluation-bug" if mismatch is None and (chance is not None or alike) else "distribution-mismatch"
-    )
-    what = {
-        "distribution-mismatch": "The test data are not like the training data, or are prepared otherwise",
-        "evaluation-bug": "The test error is not that of a model that has learned so much: its evaluation is broken",
-    }[verdict]
-    advice = [_check("check-test-pipeline", reason, _CHECK_PIPELINE)]
-    if not situation.measured_here and "save-load" not in situation.evidence:
-        # Of numbers alone, nobody knows whether the model that was tested is the one that was trained.
-        advice.append(_check("check-save-load", f"{reason}; if the tested model was loaded from a file", _CHECK_FILE))
-    return Decision(verdict, f"{what}: {reason}.", tuple(advice))
-
-
-def _worse_than_guessing(situation: Situation) -> str | None:
-    """A training error above that of guessing, beyond doubt: no training does that."""
-    train = situation.train
-    if situation.classes is None or train is None or not train.is_share or situation.rare is not None:
-        return None
-    guessing = 1 - 1 / situation.classes
-    if train.interval(situation.limits.pipeline_confidence).low <= guessing:
-        return None
-    return (
-        f"the train error, {train.text()}, is above that of guessing among {situation.classes} classes, "
-        f"{figure(guessing, True)}: it is an accuracy (give 1 - accuracy), or labels are in another order than answers"
-    )
-
-
-def _at_chance(situation: Situation) -> str | None:
-    """Why the test error is one of guessing although the model has learned; None if it is not."""
-    test, train, dev = situation.test, situation.train_dev or situation.train, situation.train_dev
-    if situation.classes is None or test is None or train is None or not situation.is_share:
-        return None
-    guessing = 1 - 1 / situation.classes
-    learned = train.interval(0.99).high < guessing / 2
-    # Of two classes a weak model is near to guessing as well, unless held-out training data say that it is not weak.
-    surely = dev is None and situation.classes == 2
-    reached = test.interval(0.99).low > guessing if surely else test.value > 0.95 * guessing
-    if not learned or not reached:
-        return None
-    name = "held-out training data" if dev is not None else "the training data"
-    return (
-        f"the test error, {test.text()}, is that of guessing among {situation.classes} classes "
-        f"({figure(guessing, True)}), while the error on {name} is {train.text()}"
-    )
-
-
-def _small(text: str) -> str:
-    """Without a capital at the beginning."""
-    return text[:1].lower() + text[1:]
-
-
-# ---------------------------------------------------------------------- 4: the target
-
-
-def _target(situation: Situation) -> Decision | None:
-    test, target = situation.test, situation.target
-    if test is None or target is None:
-        return None
-    interval = test.interval()
-    needed = None
-    if target in interval:
-        needed = smallest_n(lambda n: target not in test.with_n(n).interval(), test.n)
-    situation.note(
-        "target",
-        f"Test error {test.text()}, target {figure(target, situation.is_share)}"
-        + (f"; about {needed:,} test examples would tell them apart." if needed else "."),
-        interval,
-        target=target,
-        test_examples_needed=needed,
-    )
-    if interval.high <= target:
-        if (too_good := _better_than_held_out(situation, test)) is not None:
-            return too_good
-        sentence = (
-            f"The target is met: the test error is {test.text()}, the target {figure(target, situation.is_share)}."
-        )
-        reason = f"the interval of the test error, {test.text()}, lies at or below the target"
-        return Decision(
-            "target-met",
-            sentence,
-            (
-                Recommendation(
-                    "target-met", reason, train_error="same", test_error="same", caveat=_met_caveat(situation)
-                ),
-            ),
-        )
-    if test.value <= target:
-        more = f": about {needed:,} test examples would tell" if needed else ""
-        return Decision(
-            "cannot-tell",
-            f"Whether the target of {figure(target, situation.is_share)} is met is within the noise of the test error, "
-            f"{test.text()}{more}.",
-        )
-    return None
-
-
-def _met_caveat(situation: Situation) -> str:
-    caveat = "one test set, used once"
-    if situation.measured_here:
-        return caveat
-    return (
-        f"{caveat}; numbers cannot tell whether test examples, or their labels, were seen in training: give model, "
-        "train_data and test_data to have them compared"
-    )
-
-
-def _better_than_held_out(situation: Situation, test: Measured) -> Decision | None:
-    """A test error below that of held-out training data, beyond doubt, is no proof that the target is met."""
-    held = held_out_errors(situation)
-    if held is None:
-        return None
-    dev, limits = held[1], situation.limits
-    sure = dev.minus(test, limits.pipeline_confidence)
-    if not situation.is_share or sure.low <= limits.pipeline_difference:
-        return None
-    reason = f"the test error, {test.text()}, is {situation.text(dev.minus(test))} below the {dev.name}, {dev.text()}"
-    situation.note("test-below-held-out", f"{reason[:1].upper()}{reason[1:]}.", dev.minus(test))
-    return Decision(
-        "leak",
-        f"The test error would meet the target, but it is better than it should be: {reason}. The test examples are "
-        "like training examples (rows of one group, copies), or easier than they; or the training labels are worse.",
-        (_check("check-leak", reason, _CHECK_SPLIT),),
-    )
-
-
-# ---------------------------------------------------------------------- 5: the training error
 
 
 def _train_error(situation: Situation) -> Decision | None:
@@ -455,9 +172,6 @@ def _without_target(situation: Situation) -> Decision | None:
     )
 
 
-# ---------------------------------------------------------------------- 6: the gap
-
-
 def _gap(situation: Situation) -> Decision | None:
     gap, test, train = situation.gap(), situation.test, situation.train
     if gap is None or test is None or train is None:
@@ -533,9 +247,6 @@ def allowed(found: list[Recommendation], situation: Situation, *, underfits: boo
     if not underfits:
         wrong |= {"more-capacity", "less-dropout", "less-weight-decay"}
     return [one for one in found if one.code not in wrong]
-
-
-# ---------------------------------------------------------------------- nothing to go by
 
 
 def _nothing(situation: Situation) -> Decision:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from diagnose.gap._advice import Weighted, advice, once
 from diagnose.gap._hyperparameters import Hyperparameter, drop_of
+from diagnose.gap._labels import label_advice, labels_explain
 from diagnose.gap._recommendation import Recommendation
 from diagnose.gap._situation import ProbeResult, Situation
 from diagnose.gap._turning import checkpoints, turned
-from diagnose.gap._underfitting import Weighted, advice, label_advice, labels_explain, once
 from diagnose.gap._values import more_regularized, smaller
 
 _BY_HEART: Final = 0.01
