@@ -31,6 +31,8 @@ _ADVICE_OF_GAPS: Final = frozenset({"more-data", "more-regularization", "less-ca
 
 SAME: Final = 1e-6
 """Errors that differ by less are equal: 35 of 700 in single precision is no more than .05."""
+_FITS_HARDER: Final = frozenset({"more-capacity", "higher-lr"})
+"""What only makes wrong labels easier to learn by heart (Arpit et al., "A closer look at memorization", 2017)."""
 _OPTIMIZATION: Final = frozenset({"lower-lr", "higher-lr", "better-optimization"})
 
 
@@ -120,6 +122,7 @@ def _of_underfitting(situation: Situation, what: str) -> Decision:
     verdict: Verdict = "underfitting"
     if found and found[0].code == "fix-labels":
         verdict = "data-quality"
+        found = [one for one in found if one.code not in _FITS_HARDER]
     elif found and found[0].code in _OPTIMIZATION:
         verdict = "optimization-failure"
     first = f": {found[0].reason}" if found else ""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from diagnose.gap._advice import Weighted
 from diagnose.gap._error import figure
 from diagnose.gap._hyperparameters import drop_of
+from diagnose.gap._optimizing import broken
 from diagnose.gap._recommendation import Recommendation
 from diagnose.gap._situation import Situation
 
@@ -50,7 +51,9 @@ def _error(situation: Situation, what: str) -> str:
 def suspicion(situation: Situation) -> Iterator[Weighted]:
     """That labels are looked at: they are suspect, or the train error is above the test error."""
     if situation.train is not None and labels_explain(situation, situation.train.value):
-        yield 100, label_advice(situation, "train error")
+        # A model whose training jumps or diverged is no witness against labels.
+        doubtful = situation.suspects_of_model and any(broken(situation))
+        yield (77.5 if doubtful else 100), label_advice(situation, "train error")
         return
     gap = situation.gap(situation.limits.pipeline_confidence)
     if gap is None or gap.high >= 0 or not situation.is_share:

@@ -124,6 +124,7 @@ def _classes(situation: Situation, found: dict[str, Answers], inputs: torch.Tens
         situation.classes = situation.classes or known.classes
     if train is not None and train.margin is not None and situation.suspects is None:
         situation.suspects = _suspects(situation, train, inputs)
+        situation.suspects_of_model = situation.suspects is not None
     if test is None or test.given is None or test.predicted is None or situation.rare is not None:
         return
     rows: dict[str, dict[str, float]] = {}

@@ -9,6 +9,7 @@ import numpy as np
 from diagnose.gap._error import Measured, figure
 from diagnose.gap._situation import Situation
 from diagnose.gap._stopping import CheckpointChoice, best_checkpoint
+from diagnose.gap._widening import is_tiny
 from diagnose.stats.intervals import Interval, newcombe
 
 _FEWEST_EPOCHS: Final = 5
@@ -66,6 +67,8 @@ def learns_by_heart(situation: Situation) -> str | None:
             )
     if any(train is not None and test is not None and min(train.low, test.low) > 0 for _, train, test in gains):
         return None
+    if is_tiny(situation):
+        return None  # it has no room for that
     _, losses = checkpoints(situation)
     if losses is None or losses.verdict != "too-late" or losses.cause != "overfitting":
         return None

@@ -21,6 +21,7 @@ likelier limit. From `MANY_UNITS` on it is not likely to be the limit at all for
 
 
 def is_tiny(situation: Situation) -> bool:
+    """Whether a layer is so narrow, a kernel so small, or the model so flat, that it can hardly do more."""
     known = situation.hyperparameters
     units, kernel, layers = known.first("hidden-units"), known.first("kernel-width"), known.first("depth")
     return (
