@@ -96,6 +96,22 @@ CASES = {
         GAP_ADVICE,
         "wd",
     ),
+    "so much decay that the loss stays where it began": Case(
+        under(
+            hyperparameters={"adamw_wd": 10.0, "hidden": 64, "lr": 0.01},
+            curves={"train_loss": (1.0 - 0.002 * EPOCHS).tolist()},
+        ),
+        "underfitting",
+        ("less-weight-decay",),
+        GAP_ADVICE,
+        "adamw_wd",
+    ),
+    "no more dropout than there can be": Case(
+        over(hyperparameters={"drop_rate": 0.85, "hidden": 24}),
+        "overfitting",
+        ("more-data",),
+        CAPACITY | {"more-regularization"},
+    ),
     "the default decay of AdamW is not the cause": Case(
         under(hyperparameters={"wd": 0.01, "hidden": 8, "lr": 1e-3, "optimizer": "AdamW"}),
         "underfitting",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from diagnose.gap._advice import Weighted, lower
 from diagnose.gap._hyperparameters import drop_of
+from diagnose.gap._optimizing import SOME
 from diagnose.gap._situation import Situation
 from diagnose.gap._values import is_decoupled, less_regularized
 
@@ -49,10 +50,11 @@ def _decay(situation: Situation) -> Iterator[Weighted]:
     if one.value >= limit:
         # At the limit itself an optimizer that nobody named may be AdamW, where it is the default.
         weight = 55.0 if one.value == limit and not known.optimizer else 84 + min(math.log10(one.value / limit), 3)
-        if situation.course.known and situation.course.second_half >= situation.limits.still_falling:
-            weight = min(
-                weight, 69
-            )  # decay makes a loss settle early; one that still falls is held back by other things
+        course = situation.course
+        falls = course.known and course.second_half >= limits.still_falling and course.last < (1 - SOME) * course.first
+        if falls:
+            # Decay makes a loss settle early, or keeps it where it began; one that still falls is held back by others.
+            weight = min(weight, 69)
         reason = (
             f"{one.name} is {one.value:g}, where {limit:g} is much{' even for decoupled decay' if decoupled else ''}"
         )

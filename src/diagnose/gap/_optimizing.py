@@ -18,7 +18,7 @@ _STRAIGHT: Final = 0.35
 """Share of the fall in the second half from which a curve is nearer to a straight line than to one that settles."""
 _BENDING: Final = 0.1
 """The same for a curve that bends, but has not settled: weaker evidence, by which a wide model is trained on first."""
-_SOME: Final = 0.1
+SOME: Final = 0.1
 """A network has learned something once its loss is a tenth below the start: less the output bias alone gains."""
 _LATE_STEPS: Final = 0.02
 """Share of the sum of all learning rates in the second half of the training, below which that half counts for nothing:
@@ -61,7 +61,7 @@ def slow(situation: Situation) -> Iterator[Weighted]:
         yield 72, longer(situation, f"{gone}; let it fall more slowly")
         yield 71, lower("higher-lr", gone, rate, "learning-rate", up)
         return
-    hardly = course.known and course.last > (1 - _SOME) * course.first and compared in ("low", "high")
+    hardly = course.known and course.last > (1 - SOME) * course.first and compared in ("low", "high")
     if course.known and (hardly or not course.fell) and course.broke_at is None:
         reason = f"the training loss has hardly fallen ({course.first:.3g} at first, {course.last:.3g} at last)"
         if compared == "high":

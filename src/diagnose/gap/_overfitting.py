@@ -15,7 +15,7 @@ from diagnose.gap._labels import label_advice, labels_explain
 from diagnose.gap._recommendation import Recommendation
 from diagnose.gap._situation import ProbeResult, Situation
 from diagnose.gap._turning import checkpoints, turned
-from diagnose.gap._values import more_regularized, smaller
+from diagnose.gap._values import is_decoupled, more_regularized, smaller
 
 _BY_HEART: Final = 0.01
 """Share of the training examples that a model may still get wrong after it has learned them by heart: a few twins."""
@@ -102,6 +102,8 @@ def _regularize(situation: Situation) -> Iterator[Weighted]:
         if one is None:
             continue
         strength = drop_of(one) if one.kind == "dropout" else one.value
+        if strength >= _most(situation, one):
+            continue  # there is so much of it that more would be the cause of another trouble
         weak = strength < (0.2 if one.kind == "dropout" else 1e-4)
         reason = f"{one.name} is {one.value:g}" + (": there is hardly any" if weak else ": there may be too little")
         weight = (60 if weak else 45) + late
@@ -113,6 +115,14 @@ def _regularize(situation: Situation) -> Iterator[Weighted]:
         if loss_turned and losses is not None:
             reason = f"the test loss was lowest at epoch {losses.best}, and has risen since"
         yield 55 + late, _regularized(reason, None, "weight-decay", None)
+
+
+def _most(situation: Situation, one: Hyperparameter) -> float:
+    """From which strength on regularisation is taken for the cause of a high training error."""
+    limits = situation.limits
+    if one.kind == "dropout":
+        return limits.strong_dropout
+    return limits.strong_decoupled_decay if is_decoupled(situation.hyperparameters) else limits.strong_decay
 
 
 def _was_in_vain(probe: ProbeResult, kind: str) -> bool:
