@@ -88,7 +88,7 @@ def test_a_factory_of_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         (("some_gap.py:unknown",), "train_eror"),
         (("some_gap.py:raises",), "no data here"),
         (("some_gap.py:arguments", "--train-error", "0.1"), "both"),
-        (("--test-error", "-1"), "below 0"),
+        (("--test-error", "-1"), "is no share"),
         (("--set", "lr"), "NAME=VALUE"),
         (("--test-eror", "1"), "--test-error"),
         ((*NUMBERS, "--json", "no/such/folder/x.json"), "cannot be written"),
@@ -98,3 +98,9 @@ def test_a_factory_of_arguments(capsys: pytest.CaptureFixture[str]) -> None:
 def test_wrong_usage(arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert gap(*arguments) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["14", "-0.1", "14%", "nan"])
+def test_a_percentage_is_no_share(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert gap(f"--train-error={value}", "--test-error", "0.2") == 2
+    assert "14 % is 0.14" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -238,3 +238,25 @@ def test_labels_at_random_are_not_called_reordered() -> None:
     random_ = np.random.default_rng(0)
     for _ in range(20):
         assert reordered(random_.integers(0, 10, 200), random_.integers(0, 10, 200), 10) is None
+
+
+def test_a_model_that_jumps_is_no_witness_against_labels() -> None:
+    """Its training loss jumps: the labels that it contradicts come after that, those that others name do not."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(600, 8, generator=generator)
+    targets = torch.randint(0, 2, (600,), generator=generator)  # labels that no rows near by confirm
+    model = nn.Linear(8, 2)
+    with torch.no_grad():
+        model.weight.mul_(20)
+    jumping = [2.3, 0.9, 0.7, 1.1, 0.6, 0.9, 0.7, 1.2, 0.6, 1.0, 0.7, 1.1]
+    given: dict[str, Any] = {
+        "model": model,
+        "train_data": (inputs, targets),
+        "target_error": 0.05,
+        "hyperparameters": {"lr": 0.3},
+    }
+    assert diagnose_gap(**given).recommendations[0].code == "fix-labels"
+    found = diagnose_gap(**given, curves={"train_loss": jumping})
+    assert [one.code for one in found.recommendations][:2] == ["lower-lr", "fix-labels"]
+    named = diagnose_gap(**given, curves={"train_loss": jumping}, suspects=0.3)
+    assert named.recommendations[0].code == "fix-labels"

@@ -96,6 +96,22 @@ CASES = {
         GAP_ADVICE,
         "wd",
     ),
+    "so much decay that the loss stays where it began": Case(
+        under(
+            hyperparameters={"adamw_wd": 10.0, "hidden": 64, "lr": 0.01},
+            curves={"train_loss": (1.0 - 0.002 * EPOCHS).tolist()},
+        ),
+        "underfitting",
+        ("less-weight-decay",),
+        GAP_ADVICE,
+        "adamw_wd",
+    ),
+    "no more dropout than there can be": Case(
+        over(hyperparameters={"drop_rate": 0.85, "hidden": 24}),
+        "overfitting",
+        ("more-data",),
+        CAPACITY | {"more-regularization"},
+    ),
     "the default decay of AdamW is not the cause": Case(
         under(hyperparameters={"wd": 0.01, "hidden": 8, "lr": 1e-3, "optimizer": "AdamW"}),
         "underfitting",
@@ -148,6 +164,31 @@ CASES = {
         GAP_ADVICE,
     ),
     "wrong labels": Case(under(suspects=0.09), "data-quality", ("fix-labels",), GAP_ADVICE),
+    "suspect labels within their noise": Case(
+        under(suspects=0.055, n_train=60), "underfitting", ("more-capacity",), GAP_ADVICE | {"fix-labels"}
+    ),
+    "a kernel of one, in other words": Case(
+        under(hyperparameters={"nb_filter": 16, "conv_size": 1, "lr": 0.01}, curves={"train_loss": STRAIGHT}),
+        "underfitting",
+        ("more-capacity",),
+        GAP_ADVICE | {"higher-lr"},
+        "conv_size",
+    ),
+    "a narrow layer explains a slow fall": Case(
+        under(hyperparameters={"hidden": 4, "lr": 0.01, "epochs": 20}, curves={"train_loss": SLOWING}),
+        "underfitting",
+        ("more-capacity",),
+        GAP_ADVICE | {"higher-lr"},
+    ),
+    "no higher rate than an optimizer takes": Case(
+        under(
+            hyperparameters={"hidden": 128, "lr": 5e-3, "optimizer": "Adam", "epochs": 20},
+            curves={"train_loss": (0.3 + 2.0 / (1 + EPOCHS / 6)).tolist()},
+        ),
+        "optimization-failure",
+        ("better-optimization",),
+        GAP_ADVICE | {"higher-lr"},
+    ),
     "a few ambiguous labels": Case(under(suspects=0.01), "underfitting", ("more-capacity",), GAP_ADVICE),
     "large, tuned, settled": Case(
         under(hyperparameters={"hidden": 1024, "lr": 1e-3, "dropout": 0.0}, curves={"train_loss": SETTLED}),
@@ -186,7 +227,10 @@ CASES = {
         ),
         "overfitting",
         ("rebalance",),
-        CAPACITY,
+        CAPACITY | {"less-capacity", "more-regularization"},
+    ),
+    "training examples that are not learned": Case(
+        over(train_error=0.04, test_error=0.2), "overfitting", ("more-data",), CAPACITY | {"less-capacity"}
     ),
     "labels learned by heart": Case(over(suspects=0.08), "data-quality", ("fix-labels",), CAPACITY),
     "a gap within its noise": Case(
@@ -198,7 +242,31 @@ CASES = {
         over(train_dev_error=0.03, n_train_dev=1_000, test_error=0.25),
         "distribution-mismatch",
         ("check-test-pipeline",),
-        frozenset(CODES) - {"check-test-pipeline"},
+        frozenset(CODES) - {"check-test-pipeline", "check-save-load"},
+    ),
+    "far above the validation error": Case(
+        over(test_error=0.97, curves={"val_error": [0.5, 0.3, 0.2, 0.14, 0.12]}),
+        "distribution-mismatch",
+        ("check-test-pipeline",),
+        frozenset(CODES) - {"check-test-pipeline", "check-save-load"},
+    ),
+    "above a small validation set": Case(
+        over(test_error=0.2, curves={"val_error": [0.5, 0.3, 0.2, 0.15, 0.125]}),
+        "overfitting",
+        ("more-data", "more-regularization"),
+        CAPACITY,
+    ),
+    "met, but far better than validation": Case(
+        over(test_error=0.01, curves={"val_error": [0.505, 0.3, 0.2, 0.145, 0.12]}),
+        "leak",
+        ("check-leak",),
+        frozenset(CODES) - {"check-leak"},
+    ),
+    "met, and as good as a small validation set can be": Case(
+        over(test_error=0.02, curves={"val_error": [0.5, 0.3, 0.2, 0.1, 0.05]}),
+        "target-met",
+        ("target-met",),
+        frozenset(CODES) - {"target-met"},
     ),
     "train-dev is as bad as test": Case(
         over(train_dev_error=0.115, n_train_dev=1_000), "overfitting", ("more-regularization", "more-data"), CAPACITY
@@ -207,7 +275,7 @@ CASES = {
         over(test_error=0.9, n_classes=10),
         "evaluation-bug",
         ("check-test-pipeline",),
-        frozenset(CODES) - {"check-test-pipeline"},
+        frozenset(CODES) - {"check-test-pipeline", "check-save-load"},
     ),
     "two classes that are hard to tell": Case(
         over(test_error=0.46, n_classes=2), "overfitting", ("more-data", "more-regularization"), CAPACITY
@@ -264,6 +332,21 @@ CASES = {
     ),
     "losses alone have no natural zero": Case(
         {"curves": {"train_loss": SETTLED, "val_loss": [x + 0.02 for x in SETTLED]}}, "cannot-tell", (), GAP_ADVICE
+    ),
+    "an accuracy in place of an error": Case(
+        under(train_error=0.95, test_error=0.93, n_classes=10),
+        "evaluation-bug",
+        ("check-test-pipeline",),
+        frozenset(CODES) - {"check-test-pipeline"},
+    ),
+    "a train error above the test error, and nothing else": Case(
+        under(train_error=0.1, test_error=0.05, target_error=0.04), "cannot-tell", (), frozenset(CODES)
+    ),
+    "a train error above the test error, without dropout": Case(
+        under(train_error=0.1, test_error=0.05, target_error=0.04, hyperparameters={"units": 64, "lr": 1e-3}),
+        "data-quality",
+        ("fix-labels",),
+        GAP_ADVICE,
     ),
     "nothing": Case({}, "cannot-tell", (), frozenset(CODES)),
 }

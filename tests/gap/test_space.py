@@ -231,6 +231,8 @@ def test_a_space_of_another_order_of_names_is_the_same() -> None:
         *(("num_hidden_layers", "depth"), ("attn_drop_rate", "dropout"), ("d_model", "hidden-units")),
         *(("implicit-zero-padding", "zero-padding"), ("dropout-rate", "dropout"), ("hiddenSize", "hidden-units")),
         *((name, None) for name in ("lr_decay", "min_lr", "in_channels", "model_name", "pad_token_id", "seed", "x")),
+        *(("drop_path_rate", "dropout"), ("nb_filter", "hidden-units"), ("conv_size", "kernel-width")),
+        *((name, None) for name in ("lr_warmup_steps", "epochs_patience", "out_dim", "alpha", "vocab_size")),
         *((name, None) for name in ("hidden_act", "bn_momentum", "image_size", "optimizer", "")),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from diagnose.gap._told import doubling_of, rare_class_of, suspects_of
     ("kind", "values"),
     [
         ("learning-rate", {"lr": 1e-3, "learning_rate": 0.1, "eta": 0.5, "optimizer.lr": 0.1, "learningRate": 1e-4}),
-        ("weight-decay", {"wd": 0.0, "weight_decay": 1e-2, "alpha": 1e-4, "l2": 0.01, "lambda": 0.1, "l2_reg": 1.0}),
+        ("weight-decay", {"wd": 0.0, "weight_decay": 1e-2, "l2": 0.01, "lambda": 0.1, "l2_reg": 1.0}),
         ("dropout", {"p": 0.3, "dropout": 0.5, "drop_prob": 0.1, "p_drop": 0.2, "dropoutRate": 0.9, "keep_prob": 0.7}),
         (
             "hidden-units",
@@ -60,6 +61,17 @@ def test_what_is_none_of_them() -> None:
     assert recognised({"optimizer": dict}).optimizer == "dict"
     assert recognised({"adam_lr": 1e-3}).optimizer == "adam"
     assert recognised({"lr": 0.1, "momentum": 0.9}).optimizer == "sgd"
+
+
+def test_alpha_is_a_rate_or_a_decay_as_the_rest_tells() -> None:
+    kinds = {one.name: one.kind for one in recognised({"alpha": 1e-4, "learning_rate_init": 1e-3}).known}
+    assert kinds == {"alpha": "weight-decay", "learning_rate_init": "learning-rate"}
+    assert recognised({"alpha": 0.02}).unknown == ("alpha",)
+    found = recognised({"alpha": 0.02, "x": 3, "units": 4}, [0.02, 0.01])
+    assert {one.name: one.kind for one in found.known} == {"alpha": "learning-rate", "units": "hidden-units"}
+    assert found.unknown == ("x",)
+    assert recognised({"x": 0.02, "y": 0.02}, [0.02]).known == ()
+    assert recognised({"wd": 0.02, "lr": 0.1}, [0.02]).first("weight-decay") is not None
 
 
 def test_the_narrowest_of_a_list_counts() -> None:
@@ -196,3 +208,26 @@ def test_what_must_not_be_said_is_taken_out(train_error: float) -> None:
     above = train_error > 0.05  # and no gap is known that would be larger
     assert bool(kept & {"more-data", "more-regularization", "less-capacity", "rebalance"}) is not above
     assert bool(kept & {"more-capacity", "less-dropout", "less-weight-decay"}) is (train_error > 0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"n_classes": "10"}, "n_classes='10'"),
+        ({"n_classes": 2.5}, "n_classes=2.5"),
+        ({"n_test": float("nan")}, "n_test=nan"),
+        ({"test_error": "20 %"}, "test_error='20 %'"),
+        ({"test_error": 20, "n_classes": 10}, "divide percentages by 100"),
+        ({"limits": {"suspects": 0.1}}, "limits is a dict"),
+    ],
+)
+def test_wrong_numbers_are_named(given: dict[str, Any], named: str) -> None:
+    with pytest.raises(GapError, match=re.escape(named)):
+        diagnose_gap(**{"train_error": 0.02, "test_error": 0.2, **given})
+
+
+def test_curves_in_percent_beside_shares() -> None:
+    errors = {"train_error": 0.02, "test_error": 0.2, "n_test": 1_000, "target_error": 0.05}
+    shares = diagnose_gap(**errors, curves={"val_error": [0.55, 0.4, 0.3, 0.15, 0.17, 0.19, 0.2]})
+    percent = diagnose_gap(**errors, curves={"val_error": [55, 40, 30, 15, 17, 19, 20]})
+    assert str(percent) == str(shares)

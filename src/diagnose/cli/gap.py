@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -60,12 +61,12 @@ def add_parser(commands: Any) -> None:
     )
     numbers = parser.add_argument_group("numbers")
     for name in _ERRORS:
-        numbers.add_argument(f"--{name}-error", metavar="SHARE", type=float, help="of wrong answers, from 0 to 1")
+        numbers.add_argument(f"--{name}-error", metavar="SHARE", type=_share, help="of wrong answers, from 0 to 1")
     numbers.add_argument("--target", metavar="SHARE", type=float, help="the error that is wanted")
     for name in _ERRORS:
         numbers.add_argument(f"--n-{name}", metavar="N", type=int, help=f"examples behind --{name}-error")
     numbers.add_argument("--n-classes", metavar="K", type=int, help="how many classes there are")
-    numbers.add_argument("--suspects", metavar="SHARE", type=float, help="of training labels that are likely wrong")
+    numbers.add_argument("--suspects", metavar="SHARE", type=_share, help="of training labels that are likely wrong")
     numbers.add_argument(
         "--set",
         metavar="NAME=VALUE",
@@ -86,6 +87,16 @@ def add_parser(commands: Any) -> None:
         help="write the diagnosis as JSON; to stdout, instead of the text, if no FILE is named",
     )
     parser.set_defaults(execute=execute, parser=parser)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share, from 0 to 1 (14 % is 0.14)")
+    return value
 
 
 def execute(options: argparse.Namespace) -> int:

@@ -52,6 +52,11 @@ class Curves:
         finite = self.get(name)[np.isfinite(self.get(name))]
         return float(finite[-1]) if len(finite) else None
 
+    def with_errors_as_shares(self) -> Curves:
+        """The same with curves of errors in percent, so with values above 1.5, divided by 100."""
+        errors = {name: _as_share(values) for name, values in self.values.items() if name.endswith("error")}
+        return Curves({**self.values, **errors}, self.given)
+
 
 def curves_of(given: Any) -> Curves:
     """The user's curves by our names: "val_acc" becomes "test_error", 1 minus its values.

@@ -12,252 +12,37 @@ Each step says "not mine" by returning None. Nothing is concluded about a model 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final
 
+from diagnose.gap._decision import Decision
 from diagnose.gap._error import Measured, figure, smallest_n
+from diagnose.gap._evaluation import leak, pipeline, save_load
+from diagnose.gap._labels import label_advice, labels_explain
+from diagnose.gap._met import target
 from diagnose.gap._overfitting import overfitting_advice
-from diagnose.gap._recommendation import Code, Recommendation
-from diagnose.gap._situation import Evidence, Situation, Verdict
-from diagnose.gap._underfitting import labels_explain, underfitting_advice
+from diagnose.gap._recommendation import Recommendation
+from diagnose.gap._situation import Situation, Verdict
+from diagnose.gap._turning import learns_by_heart
+from diagnose.gap._underfitting import underfitting_advice
 from diagnose.stats.intervals import Interval
 
 _ADVICE_OF_GAPS: Final = frozenset({"more-data", "more-regularization", "less-capacity", "rebalance"})
+
 SAME: Final = 1e-6
 """Errors that differ by less are equal: 35 of 700 in single precision is no more than .05."""
+_FITS_HARDER: Final = frozenset({"more-capacity", "higher-lr"})
+"""What only makes wrong labels easier to learn by heart (Arpit et al., "A closer look at memorization", 2017)."""
 _OPTIMIZATION: Final = frozenset({"lower-lr", "higher-lr", "better-optimization"})
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A verdict with its sentence and advice, the most promising first."""
-
-    verdict: Verdict
-    sentence: str
-    recommendations: tuple[Recommendation, ...] = ()
 
 
 def decide(situation: Situation) -> Decision:
     """What is wrong, and what to change."""
-    for step in (_save_load, _leak, _pipeline, _target, _train_error, _gap):
+    for step in (save_load, leak, pipeline, target, _train_error, _gap):
         decision = step(situation)
         if decision is not None:
             return decision
     return _nothing(situation)
-
-
-# ---------------------------------------------------------------------- 1 to 3: is the test error what it says?
-
-
-def _check(code: Code, reason: str, caveat: str) -> Recommendation:
-    return Recommendation(
-        code,
-        reason,
-        train_error="unknown",
-        test_error="unknown",
-        cost="an hour",
-        caveat=caveat,
-    )
-
-
-_CHECK_PIPELINE: Final = (
-    "compare one batch of the test loader with one of the training loader: ranges, channel order, label order, mode of "
-    "the model; whatever is concluded from the test error before that is void"
-)
-
-
-def _save_load(situation: Situation) -> Decision | None:
-    found = situation.reloaded or _curve_disagrees(situation)
-    if found is None:
-        return None
-    situation.evidence.setdefault("save-load", found)
-    recommendations = [
-        _check(
-            "check-save-load",
-            found.message,
-            "save and load `state_dict()`, look for buffers and plain attributes that are not in it, and call `eval()` "
-            "after loading: `diagnose check` names what differs",
-        )
-    ]
-    if situation.reloaded is None:
-        recommendations.append(_check("check-test-pipeline", found.message, _CHECK_PIPELINE))
-    return Decision("save-load-bug", found.message, tuple(recommendations))
-
-
-def _curve_disagrees(situation: Situation) -> Evidence | None:
-    """The error that is measured now, against the last one that the training saw on the same data.
-
-    Only upwards: a curve of the training error is above the measured one wherever dropout or augmentation are on.
-    """
-    for one, curve in ((situation.train, "train_error"), (situation.test, "test_error")):
-        name = situation.curves.given.get(curve, "")
-        last = situation.curves.last(curve)
-        if one is None or last is None or not one.is_share or (curve == "test_error" and "test" not in name.lower()):
-            continue  # a validation set is no test set: it may be easier
-        then = Measured(one.name, min(max(last, 0.0), 1.0), one.n)
-        sure = one.minus(then, situation.limits.pipeline_confidence)
-        if sure.low > situation.limits.pipeline_difference and one.value > 2 * last:
-            return Evidence(
-                f"The {one.name} is {one.text()}, but at the end of the training it was {figure(last, True)} "
-                f"(curves[{name!r}]): the model that is evaluated is not the one that was trained.",
-                one.minus(then),
-                {"now": one.value, "then": last},
-            )
-    return None
-
-
-def _leak(situation: Situation) -> Decision | None:
-    test, human = situation.test, situation.human
-    if human is not None and test is not None and human.value > 0:
-        difference = human.minus(test, situation.limits.pipeline_confidence)
-        if difference.low > 0:
-            situation.note(
-                "below-human",
-                f"The test error is {test.text()}, below the {human.text()} that people reach, or that is the best "
-                "possible.",
-                human.minus(test),
-                test_error=test.value,
-                human_error=human.value,
-            )
-            situation.leaks.append(situation.evidence["below-human"])
-    if not situation.leaks:
-        return None
-    found = situation.leaks[0]
-    reason = found.message.rstrip(".")
-    advice = _check(
-        "check-leak",
-        reason,
-        "split before anything is computed from the data, by groups and by time where rows belong together; then "
-        "measure again",
-    )
-    return Decision(
-        "leak", f"The test error is better than it should be, or worth nothing: {_small(reason)}.", (advice,)
-    )
-
-
-def _pipeline(situation: Situation) -> Decision | None:
-    limits, test, dev = situation.limits, situation.test, situation.train_dev
-    mismatch = situation.mismatches[0] if situation.mismatches else None
-    if situation.contradictions:
-        found = situation.contradictions[0]
-        situation.evidence.setdefault("evaluation", found)
-        reason = _small(found.message.rstrip("."))
-        sentence = f"The evaluation is broken: {reason}."
-        return Decision("evaluation-bug", sentence, (_check("check-test-pipeline", reason, _CHECK_PIPELINE),))
-    if test is None:
-        return None
-    above_dev = None
-    if dev is not None:
-        sure = test.minus(dev, limits.pipeline_confidence)
-        margin = limits.pipeline_difference if situation.is_share else 0.1 * abs(dev.value)
-        above_dev = test.minus(dev)
-        situation.note(
-            "test-above-train-dev",
-            f"Test error minus train-dev error: {situation.text(above_dev)}.",
-            above_dev,
-            needed=margin,
-        )
-        if sure.low <= margin:
-            above_dev = None
-    chance = _at_chance(situation)
-    if above_dev is None and chance is None and mismatch is None:
-        return None
-    if above_dev is None and chance is None and mismatch is not None:
-        # Inputs that can be told apart are a fault only where the test error is not what it should be.
-        gap = situation.gap()
-        met = situation.target is not None and test.interval().high <= situation.target
-        if met or (gap is not None and gap.low <= 0):
-            return None
-    reasons = []
-    if above_dev is not None and dev is not None:
-        reasons.append(
-            f"the test error, {test.text()}, is {situation.text(above_dev)} above that of held-out training data"
-        )
-    if chance is not None:
-        reasons.append(chance)
-    if mismatch is not None:
-        reasons.append(_small(mismatch.message.rstrip(".")))
-    reason = "; ".join(reasons)
-    # Inputs that were compared, and are alike, leave labels and metric.
-    alike = mismatch is None and "told-apart" in situation.evidence
-    verdict: Verdict = (
-        "evaluation-bug" if mismatch is None and (chance is not None or alike) else "distribution-mismatch"
-    )
-    what = {
-        "distribution-mismatch": "The test data are not like the training data, or are prepared otherwise",
-        "evaluation-bug": "The test error is not that of a model that has learned so much: its evaluation is broken",
-    }[verdict]
-    return Decision(verdict, f"{what}: {reason}.", (_check("check-test-pipeline", reason, _CHECK_PIPELINE),))
-
-
-def _at_chance(situation: Situation) -> str | None:
-    """Why the test error is one of guessing although the model has learned; None if it is not."""
-    test, train, dev = situation.test, situation.train_dev or situation.train, situation.train_dev
-    if situation.classes is None or test is None or train is None or not situation.is_share:
-        return None
-    guessing = 1 - 1 / situation.classes
-    learned = train.interval(0.99).high < guessing / 2
-    # Of two classes a weak model is near to guessing as well, unless held-out training data say that it is not weak.
-    surely = dev is None and situation.classes == 2
-    reached = test.interval(0.99).low > guessing if surely else test.value > 0.95 * guessing
-    if not learned or not reached:
-        return None
-    name = "held-out training data" if dev is not None else "the training data"
-    return (
-        f"the test error, {test.text()}, is that of guessing among {situation.classes} classes "
-        f"({figure(guessing, True)}), while the error on {name} is {train.text()}"
-    )
-
-
-def _small(text: str) -> str:
-    """Without a capital at the beginning."""
-    return text[:1].lower() + text[1:]
-
-
-# ---------------------------------------------------------------------- 4: the target
-
-
-def _target(situation: Situation) -> Decision | None:
-    test, target = situation.test, situation.target
-    if test is None or target is None:
-        return None
-    interval = test.interval()
-    needed = None
-    if target in interval:
-        needed = smallest_n(lambda n: target not in test.with_n(n).interval(), test.n)
-    situation.note(
-        "target",
-        f"Test error {test.text()}, target {figure(target, situation.is_share)}"
-        + (f"; about {needed:,} test examples would tell them apart." if needed else "."),
-        interval,
-        target=target,
-        test_examples_needed=needed,
-    )
-    if interval.high <= target:
-        sentence = (
-            f"The target is met: the test error is {test.text()}, the target {figure(target, situation.is_share)}."
-        )
-        reason = f"the interval of the test error, {test.text()}, lies at or below the target"
-        return Decision(
-            "target-met",
-            sentence,
-            (
-                Recommendation(
-                    "target-met", reason, train_error="same", test_error="same", caveat="one test set, used once"
-                ),
-            ),
-        )
-    if test.value <= target:
-        more = f": about {needed:,} test examples would tell" if needed else ""
-        return Decision(
-            "cannot-tell",
-            f"Whether the target of {figure(target, situation.is_share)} is met is within the noise of the test error, "
-            f"{test.text()}{more}.",
-        )
-    return None
-
-
-# ---------------------------------------------------------------------- 5: the training error
 
 
 def _train_error(situation: Situation) -> Decision | None:
@@ -274,8 +59,40 @@ def _train_error(situation: Situation) -> Decision | None:
         wanted=wanted,
     )
     if sure.low > wanted:
+        seen = None if situation.course.broke_at is not None else learns_by_heart(situation)
+        if seen is not None:
+            return _by_heart(situation, train, seen)
         return _underfits(situation, train, f"{_wanted(situation)}")
     return _broken_training(situation) if train.value > wanted + SAME else None
+
+
+def _by_heart(situation: Situation, train: Measured, seen: str) -> Decision:
+    """The train error is too high, and lowering it further does not lower the test error: that has been seen.
+
+    A larger model, and a better or longer optimisation, would only go on with it. If people's labels followed from the
+    inputs, the train error without what was learned by heart would be lower: either there are too few examples, and the
+    gap shows it, or the training labels are wrong.
+    """
+    gap = situation.gap()
+    situation.note("by-heart", f"The model learns examples by heart: {seen}.")
+    if gap is not None and gap.low > 0:
+        found = overfitting_advice(situation)
+        if found:
+            verdict: Verdict = "data-quality" if found[0].code == "fix-labels" else "overfitting"
+            return Decision(
+                verdict,
+                f"The training error, {train.text()}, is above the {_wanted(situation)}, but to lower it further does "
+                f"not help: {seen}. The gap to the test error is {situation.text(gap)}.",
+                tuple(found[:5]),
+            )
+    advice = replace(
+        label_advice(situation, "train error"), reason=f"{seen}: the labels may not follow from the inputs"
+    )
+    return Decision(
+        "data-quality",
+        f"The training error is too high, {train.text()} ({_wanted(situation)}), and no better fit will help: {seen}.",
+        (advice,),
+    )
 
 
 def _wanted(situation: Situation) -> str:
@@ -292,6 +109,11 @@ def _broken_training(situation: Situation) -> Decision | None:
 
 
 def _underfits(situation: Situation, train: Measured, compared: str) -> Decision:
+    gap = situation.gap(situation.limits.pipeline_confidence)
+    unknown = not situation.measured_here and not situation.hyperparameters.known and not situation.course.known
+    if unknown and gap is not None and gap.high < 0 and situation.suspects is None:
+        # Nothing is known but a train error that is no train error of this model: no advice rests on that.
+        return _within_noise(situation, gap)
     return _of_underfitting(situation, f"The training error is too high, {train.text()} ({compared})")
 
 
@@ -300,6 +122,7 @@ def _of_underfitting(situation: Situation, what: str) -> Decision:
     verdict: Verdict = "underfitting"
     if found and found[0].code == "fix-labels":
         verdict = "data-quality"
+        found = [one for one in found if one.code not in _FITS_HARDER]
     elif found and found[0].code in _OPTIMIZATION:
         verdict = "optimization-failure"
     first = f": {found[0].reason}" if found else ""
@@ -352,9 +175,6 @@ def _without_target(situation: Situation) -> Decision | None:
     )
 
 
-# ---------------------------------------------------------------------- 6: the gap
-
-
 def _gap(situation: Situation) -> Decision | None:
     gap, test, train = situation.gap(), situation.test, situation.train
     if gap is None or test is None or train is None:
@@ -377,8 +197,8 @@ def _gap(situation: Situation) -> Decision | None:
     if situation.target is not None and test.interval().low <= situation.target:
         doubt = " The test error may be at the target already, within its noise."
     sentence = (
-        f"The test error, {test.text()}, is above the train error, {train.text()}, by {situation.text(gap)}: the model "
-        f"does not generalise well enough.{doubt}"
+        f"The {test.name}, {test.text()}, is above the {train.name}, {train.text()}, by {situation.text(gap)}: the "
+        f"model does not generalise well enough.{doubt}"
     )
     if verdict == "data-quality":
         sentence = f"Wrong labels explain much of the gap: {found[0].reason}."
@@ -430,9 +250,6 @@ def allowed(found: list[Recommendation], situation: Situation, *, underfits: boo
     if not underfits:
         wrong |= {"more-capacity", "less-dropout", "less-weight-decay"}
     return [one for one in found if one.code not in wrong]
-
-
-# ---------------------------------------------------------------------- nothing to go by
 
 
 def _nothing(situation: Situation) -> Decision:

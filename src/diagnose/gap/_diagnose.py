@@ -12,9 +12,9 @@ from diagnose.gap._diagnosis import GapDiagnosis
 from diagnose.gap._error import ASSUMED, examples, measured, number
 from diagnose.gap._given import Live
 from diagnose.gap._hyperparameters import recognised
-from diagnose.gap._overfitting import checkpoints
 from diagnose.gap._situation import Limits, Situation
 from diagnose.gap._told import doubling_of, rare_class_of, suspects_of
+from diagnose.gap._turning import checkpoints
 
 
 def diagnose_gap(
@@ -103,10 +103,12 @@ def diagnose_gap(
         "human_error": human_error,
     }
     counts = {"train_error": n_train, "test_error": n_test, "train_dev_error": n_train_dev, "human_error": n_human}
+    if limits is not None and not isinstance(limits, Limits):
+        raise GapError(f"limits is a {type(limits).__name__}: give diagnose.gap.Limits(...).")
     situation = Situation(limits=limits or Limits())
     situation.curves = curves_of(curves)
     values = _values(hyperparameters, train_fn)
-    situation.hyperparameters = recognised(values)
+    situation.hyperparameters = recognised(values, situation.curves.get("lr").tolist())
     situation.n_train = None if n_train is None else examples(n_train, "n_train")
     situation.classes = _classes(n_classes)
     situation.target = None if target_error is None else number(target_error, "target_error")
@@ -181,16 +183,24 @@ def _probe(
 def _classes(n_classes: int | None) -> int | None:
     if n_classes is None:
         return None
-    if n_classes < 2:
+    if number(n_classes, "n_classes") < 2 or n_classes != int(n_classes):
         raise GapError(f"n_classes={n_classes!r}: there are two classes or more.")
     return int(n_classes)
 
 
 def _errors(situation: Situation, numbers: dict[str, Any], counts: dict[str, int | None]) -> None:
     """Puts the errors that the user gave into the situation; those that are missing are the last ones of the curves."""
-    given = [value for value in numbers.values() if value is not None]
-    singles = [value for value in given if not isinstance(value, tuple | list)]
-    is_share = all(0 <= number(value, "error") <= 1 for value in singles) and len(singles) == len(given)
+    given = {name: value for name, value in numbers.items() if value is not None}
+    singles = {name: number(value, name) for name, value in given.items() if not isinstance(value, tuple | list)}
+    is_share = all(0 <= value <= 1 for value in singles.values()) and len(singles) == len(given)
+    above = next((name for name, value in singles.items() if value > 1), None)
+    if above is not None and situation.classes is not None:
+        raise GapError(
+            f"{above}={singles[above]:g} is no share of wrong answers, and there are n_classes={situation.classes}: "
+            "errors are between 0 and 1, so divide percentages by 100."
+        )
+    if is_share and given:
+        situation.curves = situation.curves.with_errors_as_shares()
     for name, curve in (("train_error", "train_error"), ("test_error", "test_error")):
         if numbers[name] is None and situation.curves.last(curve) is not None and is_share:
             numbers[name] = situation.curves.last(curve)
@@ -230,6 +240,16 @@ def _train_mode(curves: Curves) -> float | None:
 
 def _concluded(situation: Situation, hyperparameters: Mapping[str, Any]) -> GapDiagnosis:
     gap = situation.gap()
+    train, test = situation.train, situation.test
+    if gap is not None and gap.high < 0 and train is not None and test is not None and test.is_share:
+        if test.value > 0.5:
+            situation.notes.insert(0, "Both errors are above a half: if they are accuracies, give 1 - accuracy.")
+        if not situation.measured_here:
+            situation.notes.insert(
+                0,
+                "The train error is above the test error. One that was measured during the training, with dropout, "
+                "augmentation, or as a mean over the epoch, is too high: measure it in evaluation mode.",
+            )
     if gap is not None:
         situation.note("gap", f"Test error minus train error: {situation.text(gap)}.", gap)
     checkpoint = next((one for one in checkpoints(situation) if one is not None), None)

@@ -124,6 +124,8 @@ def examples(value: Any, where: str) -> float:
     Raises:
         GapError: it is none.
     """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise GapError(f"{where}={value!r}: a number of examples is finite.")
     made = number(value, where)
     if made <= 0:
         raise GapError(f"{where}={value!r}: a number of examples is above 0.")

@@ -17,8 +17,10 @@ from diagnose.gap._error import Measured, figure
 from diagnose.gap._given import Live
 from diagnose.gap._hyperparameters import Hyperparameter, Hyperparameters
 from diagnose.gap._likeness import overlap, reordered, telling_feature, told_apart
+from diagnose.gap._neighbours import backed_by_neighbours, near_copies
 from diagnose.gap._situation import Evidence, Situation
 from diagnose.gap._told import rare_class_of, suspects_of
+from diagnose.mistakes._suspects import TIERS
 
 _ROWS: Final = 256
 """Rows on which the outputs of two models are compared."""
@@ -84,7 +86,7 @@ def _errors(
         if not situation.hyperparameters.known and copied.module is not None:
             situation.hyperparameters = of_model(copied.module)
     situation.measured_here = "train" in found and "test" in found
-    _classes(situation, found)
+    _classes(situation, found, None if train is None else train.inputs)
     _relabelled(situation, found.get("test"))
 
 
@@ -115,13 +117,14 @@ def _take(situation: Situation, name: str, measured: Measured) -> None:
     setattr(situation, name, measured)
 
 
-def _classes(situation: Situation, found: dict[str, Answers]) -> None:
+def _classes(situation: Situation, found: dict[str, Answers], inputs: torch.Tensor | None) -> None:
     train, test = found.get("train"), found.get("test")
     known = test or train
     if known is not None and known.classes is not None:
         situation.classes = situation.classes or known.classes
     if train is not None and train.margin is not None and situation.suspects is None:
-        situation.suspects = suspects_of(train.margin, None)
+        situation.suspects = _suspects(situation, train, inputs)
+        situation.suspects_of_model = situation.suspects is not None
     if test is None or test.given is None or test.predicted is None or situation.rare is not None:
         return
     rows: dict[str, dict[str, float]] = {}
@@ -132,6 +135,28 @@ def _classes(situation: Situation, found: dict[str, Answers]) -> None:
             row["n_train"] = float((train.given == number).sum())
         rows[str(number)] = row
     situation.rare, _ = rare_class_of(rows, situation.limits.rare_recall)
+
+
+def _suspects(situation: Situation, train: Answers, inputs: torch.Tensor | None) -> Measured | None:
+    """Labels that the model contradicts, but for those that their neighbours confirm."""
+    given, predicted = train.given, train.predicted
+    if given is None or predicted is None or train.margin is None:
+        return None
+    margin = train.margin.copy()
+    rows = np.flatnonzero(margin < TIERS["very-likely"])
+    if len(rows) and inputs is not None and len(inputs) == len(given):
+        backed = backed_by_neighbours(inputs, given, predicted, rows)
+        margin[rows[backed]] = 0.0
+        if backed.any():
+            situation.note(
+                "confirmed-labels",
+                f"Of {len(rows)} training labels that the model contradicts surely, {int(backed.sum())} are those of "
+                "the nearest training rows: there the model is wrong, and not the label.",
+                None,
+                contradicted=len(rows),
+                confirmed=int(backed.sum()),
+            )
+    return suspects_of(margin, None)
 
 
 def _relabelled(situation: Situation, test: Answers | None) -> None:
@@ -254,6 +279,14 @@ def _likeness(situation: Situation, train: Examples, test: Examples, seed: int) 
             )
             situation.leaks.append(Evidence(message, shared.share, {"limit": limits.leaked_rows}))
             situation.evidence["shared-rows"] = situation.leaks[-1]
+        near = None if situation.leaks else near_copies(train_rows, test_rows, seed, limits.pipeline_confidence)
+        if near is not None and near.excess.low > limits.leaked_rows:
+            message = (
+                f"{figure(near.share.value, True)} of the test rows are near copies of training rows (within the "
+                f"training data {figure(near.by_chance, True)} lie as near to another one)."
+            )
+            situation.leaks.append(Evidence(message, near.share, {"limit": limits.leaked_rows}))
+            situation.evidence["near-copies"] = situation.leaks[-1]
     _telling(situation, train, train_rows)
     area = told_apart(train_rows, test_rows, seed)
     if area is None:

@@ -9,23 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-import numpy as np
-
+from diagnose.gap._advice import Weighted, advice, once
 from diagnose.gap._hyperparameters import Hyperparameter, drop_of
+from diagnose.gap._labels import label_advice, labels_explain
 from diagnose.gap._recommendation import Recommendation
 from diagnose.gap._situation import ProbeResult, Situation
-from diagnose.gap._stopping import CheckpointChoice, best_checkpoint
-from diagnose.gap._underfitting import Weighted, advice, label_advice, labels_explain, once
-from diagnose.gap._values import more_regularized, smaller
-from diagnose.stats.intervals import Interval, newcombe
+from diagnose.gap._turning import checkpoints, turned
+from diagnose.gap._values import is_decoupled, more_regularized, smaller
 
-_FEWEST_EPOCHS: Final = 5
+_BY_HEART: Final = 0.01
+"""Share of the training examples that a model may still get wrong after it has learned them by heart: a few twins."""
 
 
 def overfitting_advice(situation: Situation) -> list[Recommendation]:
     """What to change, the likeliest first; each code and hyperparameter once."""
-    found = [*_classes(situation), *_labels(situation), *_probed(situation), *_regularize(situation), *_data(situation)]
-    found += _shrink(situation)
+    found = [*_classes(situation), *_labels(situation), *_probed(situation), *_data(situation)]
+    if situation.rare is None:
+        # What makes a model simpler costs it the rare classes first (Hooker et al., "What do compressed deep neural
+        # networks forget?", 2019; Balestriero et al., "The effects of regularization ... are class dependent", 2022).
+        found += [*_regularize(situation), *_shrink(situation)]
     found.sort(key=lambda pair: -pair[0])
     return once(one for _, one in found)
 
@@ -78,50 +80,17 @@ def _probed(situation: Situation) -> Iterator[Weighted]:
             yield 88, _regularized(reason, one, probe.kind, probe.after)
         elif probe.kind == "hidden-units" and not up:
             yield 87, _less(reason, one, probe.after)
-
-
-def checkpoints(situation: Situation) -> tuple[CheckpointChoice | None, CheckpointChoice | None]:
-    """What the curves of the test error and of the test loss say of the last epoch; None where there is no curve."""
-    found: list[CheckpointChoice | None] = []
-    for what in ("error", "loss"):
-        values = situation.curves.get(f"test_{what}")
-        if np.isfinite(values).sum() < _FEWEST_EPOCHS:
-            found.append(None)
-            continue
-        shares = what == "error" and situation.is_share and bool(((values >= 0) & (values <= 1)).all())
-        n = int(situation.test.n) if shares and situation.test is not None else None
-        train = situation.curves.get(f"train_{what}")
-        both = {"validation": values, "train": train} if len(train) == len(values) else {"validation": values}
-        found.append(best_checkpoint(both, n_test=n))
-    return found[0], found[1]
-
-
-def _turned(situation: Situation, errors: CheckpointChoice | None) -> tuple[int, Interval] | None:
-    """(epoch of the lowest test error, how much worse the last ones are), if that is beyond its noise.
-
-    Beyond the noise of the curve (`best_checkpoint`), or, of shares, beyond that of two sets of as many test examples,
-    between medians of three epochs. Both epochs see the same examples, so the latter is stricter than it had to be.
-    """
-    if errors is None:
-        return None
-    if errors.verdict == "too-late":
-        return errors.best, errors.worse_by
-    values, test = situation.curves.get("test_error"), situation.test
-    if test is None or not test.is_share or not np.isfinite(values).all():
-        return None
-    levels = np.median(np.stack([values[:-2], values[1:-1], values[2:]]), axis=0).clip(0, 1)
-    best = int(np.argmin(levels))
-    worse = newcombe(float(levels[-1]) * test.n, test.n, float(levels[best]) * test.n, test.n)
-    return (best + 2, worse) if worse.low > 0 else None
+        elif probe.kind == "learning-rate" and not up:
+            yield 86, _slower(reason, one, probe.after)
 
 
 def _regularize(situation: Situation) -> Iterator[Weighted]:
     known = situation.hyperparameters
     dropout, decay = known.first("dropout"), known.first("weight-decay")
     errors, losses = checkpoints(situation)
-    turned = _turned(situation, errors)
-    if turned is not None:
-        epoch, worse = turned
+    found = turned(situation, errors)
+    if found is not None:
+        epoch, worse = found
         reason = (
             f"the test error was lowest at epoch {epoch}, and at last is worse by {situation.text(worse)}: stop there"
         )
@@ -133,6 +102,8 @@ def _regularize(situation: Situation) -> Iterator[Weighted]:
         if one is None:
             continue
         strength = drop_of(one) if one.kind == "dropout" else one.value
+        if strength >= _most(situation, one):
+            continue  # there is so much of it that more would be the cause of another trouble
         weak = strength < (0.2 if one.kind == "dropout" else 1e-4)
         reason = f"{one.name} is {one.value:g}" + (": there is hardly any" if weak else ": there may be too little")
         weight = (60 if weak else 45) + late
@@ -144,6 +115,14 @@ def _regularize(situation: Situation) -> Iterator[Weighted]:
         if loss_turned and losses is not None:
             reason = f"the test loss was lowest at epoch {losses.best}, and has risen since"
         yield 55 + late, _regularized(reason, None, "weight-decay", None)
+
+
+def _most(situation: Situation, one: Hyperparameter) -> float:
+    """From which strength on regularisation is taken for the cause of a high training error."""
+    limits = situation.limits
+    if one.kind == "dropout":
+        return limits.strong_dropout
+    return limits.strong_decoupled_decay if is_decoupled(situation.hyperparameters) else limits.strong_decay
 
 
 def _was_in_vain(probe: ProbeResult, kind: str) -> bool:
@@ -195,11 +174,32 @@ def _more_data(reason: str, n: float | None) -> Recommendation:
 
 
 def _shrink(situation: Situation) -> Iterator[Weighted]:
+    """A smaller model, if the present one was seen to have learned every example by heart.
+
+    One that gets training examples wrong is seen to have no such room, and a smaller one gets more of them wrong. Where
+    errors are losses, how much was learned by heart cannot be seen.
+    """
+    train = situation.train
+    if train is not None and train.is_share and train.value > _BY_HEART:
+        return
     units = next((one for one in reversed(list(situation.hyperparameters.of("hidden-units")))), None)
     reason = "a smaller model has less room to learn examples by heart"
     if units is not None:
         reason = f"{units.name} is {units.value}: {reason}"
     yield 38, _less(reason, units, None if units is None else smaller(units))
+
+
+def _slower(reason: str, one: Hyperparameter | None, suggested: object) -> Recommendation:
+    return advice(
+        "lower-lr",
+        reason,
+        one,
+        "learning-rate",
+        suggested=suggested,
+        train_error="higher",
+        test_error="lower",
+        caveat="with as many steps a lower rate stops the training earlier: keeping the best checkpoint may do as much",
+    )
 
 
 def _less(reason: str, one: Hyperparameter | None, suggested: object) -> Recommendation:

@@ -177,8 +177,8 @@ def _parameters(train_fn: TrainFn) -> tuple[frozenset[str], bool]:
 
 
 def _changes(known: Hyperparameters, values: Mapping[str, Any], *, underfits: bool) -> Iterator[Change]:
-    yield from _of_rate(known) if underfits else ()
     if underfits:
+        yield from _of_rate(known)
         yield from _of_width(known, values)
         for kind in ("dropout", "weight-decay"):
             every = [one for one in known.of(kind) if drop_of(one) > 0]
@@ -187,6 +187,7 @@ def _changes(known: Hyperparameters, values: Mapping[str, Any], *, underfits: bo
                 yield Change(f"{' and '.join(off)} off", kind, off, every[0], off[every[0].name])
         return
     yield Change("half of the training data", "data", share=0.5, longer=0.6)
+    yield from (change for change in _of_rate(known) if _is_less(change))
     for kind in ("dropout", "weight-decay"):
         one = known.first(kind)  # type: ignore[arg-type]
         if one is not None:
@@ -204,6 +205,10 @@ def _of_rate(known: Hyperparameters) -> Iterator[Change]:
     if one is not None:
         for text, value in (("x10", one.value * _FASTER), ("/10", one.value / _FASTER)):
             yield Change(f"{one.name} {text}", "learning-rate", {one.name: value}, one, value)
+
+
+def _is_less(change: Change) -> bool:
+    return change.of is not None and change.after is not None and change.after < change.of.value
 
 
 def _of_width(known: Hyperparameters, values: Mapping[str, Any]) -> Iterator[Change]:

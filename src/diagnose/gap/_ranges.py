@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
-from diagnose.gap._names import Kind
+from diagnose.gap._capacity import Kind
 
 Entry: TypeAlias = dict[str, Any]
 

@@ -178,6 +178,7 @@ class Situation:
         n_train: examples of the training data.
         classes: how many; None for a regression, or if unknown.
         suspects: share of training labels that are very likely wrong.
+        suspects_of_model: whether they are those that the model itself contradicts, and nobody else named them.
         doubling: by what share the last doubling of the training data cut the test error.
         rare: the class with the lowest recall, if it is a rare one and its recall is low.
         train_mode: training loss in training mode over that in evaluation mode.
@@ -200,6 +201,7 @@ class Situation:
     curves: Curves = field(default_factory=Curves)
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
     suspects: Measured | None = None
+    suspects_of_model: bool = False
     doubling: float | None = None
     rare: RareClass | None = None
     train_mode: float | None = None

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from diagnose.errors import GapError
 from diagnose.findings import json_safe
-from diagnose.gap._names import KINDS, Kind, kind_of_name
+from diagnose.gap._capacity import Kind
+from diagnose.gap._names import KINDS, kind_of_name
 from diagnose.gap._ranges import Entry, Move, constant, entry_of
 from diagnose.gap._recommendation import Code, Recommendation
 
@@ -80,7 +81,8 @@ def recommend_space(
         recommendations: best first, as in `diagnose_gap(...).recommendations`.
         hyperparameters: present values by name: numbers, strings, booleans, None, lists of these.
         kinds: what a name means ("learning-rate", "hidden-units", "depth", "kernel-width", "zero-padding",
-            "weight-decay", "dropout", "momentum", "batch-size", "epochs") where the name itself does not tell.
+            "weight-decay", "dropout", "momentum", "batch-size", "epochs", "augmentation") where the name itself does
+            not tell.
         tried: values by name that were tried already, the present one being the best of them. Where that is the least
             or the largest of them, the range goes beyond it; else it lies between its neighbours (section 11.4.3).
         also: names of more hyperparameters to search, around their present values. The learning rate is worth it

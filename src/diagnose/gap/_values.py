@@ -47,6 +47,18 @@ def rate_is(hyperparameters: Hyperparameters) -> Literal["low", "high", "usual",
     return "high" if rate.value >= high * 3 / 1.001 else "usual"
 
 
+def has_headroom(hyperparameters: Hyperparameters) -> bool:
+    """Whether three times the learning rate would still not be high, whatever the optimizer may be.
+
+    A rate that would be called too high itself is no advice. Where the optimizer is unknown, it may be an adaptive one.
+    """
+    rate = hyperparameters.first("learning-rate")
+    if rate is None:
+        return True
+    _, high = usual_rates(hyperparameters) if hyperparameters.optimizer else _USUAL["adaptive"]
+    return 3 * rate.value < high * 3 / 1.001
+
+
 def larger(one: Hyperparameter) -> Suggested:
     """For more capacity."""
     value = one.value
