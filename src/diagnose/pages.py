@@ -353,6 +353,7 @@ A class is often taken for one other class.
 ## What it means
 More than a tenth of the class, by the 99 % interval, is taken for this one other class, and three times as much as if
 its mistakes were spread evenly. As a warning: more than half of it is, so that the class is not known at all.
+Nothing is said of a model that is no better than always naming the most frequent class, unless a class is not known.
 
 ## What to do
 - Look at examples of both side by side. What a person cannot tell apart from what the model is given, it cannot either:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from diagnose.findings import Evidence, Finding, Severity
+from diagnose.mistakes._lists import percent, percent_interval
 from diagnose.mistakes._scores import Scores
 from diagnose.mistakes._suspects import TIERS
-from diagnose.stats.intervals import Interval, wilson
+from diagnose.stats.intervals import wilson
 
 if TYPE_CHECKING:
     from diagnose.mistakes._confusions import Confusion
@@ -70,7 +71,7 @@ def suspect_labels(
     of = "out-of-fold predictions contradict" if scores.source == "out-of-fold" else "the model contradicts"
     message = (
         f"{suspects:,} of {len(known):,} labels are suspect: even on the quarter of the examples where it is surest, "
-        f"{of} {_percent(contradicted)} of them."
+        f"{of} {percent_interval(contradicted)} of them."
     )
     evidence: dict[str, Evidence] = {
         "suspects": suspects,
@@ -108,7 +109,7 @@ def _of_training(scores: Scores, least: float) -> tuple[Finding, ...]:
     suspects = int((margin < scores.limits["suspect"]).sum())
     message = (
         f"{suspects:,} of {len(margin):,} labels are suspect: through the training the network preferred another "
-        f"class, for {_percent(share)} of all by more than half of the probability."
+        f"class, for {percent_interval(share)} of all by more than half of the probability."
     )
     evidence: dict[str, Evidence] = {
         "suspects": suspects,
@@ -166,7 +167,7 @@ def confused_classes(
             CONFUSED_CLASSES,
             Severity.WARNING if mistaken else Severity.INFO,
             f"The model takes {', '.join(names[:_SHOWN])}{more}: {worst.count:,} of {worst.of:,} of the first "
-            f"({_percent(worst.share)}).",
+            f"({percent_interval(worst.share)}).",
             evidence={
                 "pairs": [
                     {"given": pair.given, "predicted": pair.predicted, "count": pair.count, "of": pair.of}
@@ -204,8 +205,8 @@ def weak_slices(mistakes: Mistakes, *, alpha: float = 0.01) -> tuple[Finding, ..
         return ()
     worst, shares = worse[0], mistakes.scores.has_labels
     what = "error" if shares else "median loss"
-    error = _percent(worst.error) if shares else str(worst.error)
-    rest = f"{100 * worst.rest:.3g} %" if shares else f"{worst.rest:.3g}"
+    error = percent_interval(worst.error) if shares else str(worst.error)
+    rest = percent(worst.rest) if shares else f"{worst.rest:.3g}"
     named = "; ".join(str(part) for part in worse[:_SHOWN])
     more = f" and {len(worse) - _SHOWN} more" if len(worse) > _SHOWN else ""
     return (
@@ -227,7 +228,3 @@ def weak_slices(mistakes: Mistakes, *, alpha: float = 0.01) -> tuple[Finding, ..
             "highest loss: more data helps where it is rare, preprocessing where it is recorded otherwise.",
         ),
     )
-
-
-def _percent(share: Interval) -> str:
-    return f"{100 * share.value:.3g} % [{100 * share.low:.3g} %, {100 * share.high:.3g} %]"
