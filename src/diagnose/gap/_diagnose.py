@@ -73,7 +73,7 @@ def diagnose_gap(
         hyperparameters: the user's own names and values. What each is, is told by its name and its value.
         class_table: by class "recall" and "n" (and "n_train"): a mapping, a list, or a data frame.
         suspects: training labels that are very likely wrong: their share, their number, margins of shape (N,), or what
-            `mine_mistakes` returned. With a model, those that it contradicts surely and their neighbours do not confirm.
+            `mine_mistakes` returned. With a model, those that it surely contradicts and no neighbours confirm.
         learning_curve: test errors by number of training examples, or what `learning_curve` returned.
         model: a trained module, or a function of the inputs. A copy is run, in evaluation mode, without gradients.
         train_data, test_data, train_dev_data: (inputs, targets), a Dataset or a DataLoader.
