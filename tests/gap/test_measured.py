@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from diagnose.gap._measured import Place, difference, places
-from diagnose.gap._trainings import Measured
+from diagnose.gap._trainings import Trained
 
 
-def measured(errors: np.ndarray, train: float = math.nan) -> list[tuple[int, Measured]]:
+def measured(errors: np.ndarray, train: float = math.nan) -> list[tuple[int, Trained]]:
     """Trainings with 0 or 1 for each test example: shape (repeats, examples)."""
-    return [(repeat, Measured(train, float(row.mean()), row, True)) for repeat, row in enumerate(errors)]
+    return [(repeat, Trained(train, float(row.mean()), row, True)) for repeat, row in enumerate(errors)]
 
 
 def wrong(share: float, repeats: int, examples: int, seed: int) -> np.ndarray:
     return (np.random.default_rng(seed).uniform(size=(repeats, examples)) < share).astype(float)
 
 
-def one_place(runs: list[tuple[int, Measured]]) -> Place:
+def one_place(runs: list[tuple[int, Trained]]) -> Place:
     return places([(1, runs)], confidence=0.95, n_test=None)[0]
 
 
@@ -34,8 +34,8 @@ def test_both_variances_are_those_of_their_definition() -> None:
 
 
 def test_few_repeats_that_agree_by_chance_are_moderated_by_the_others() -> None:
-    alike = [(0, Measured(math.nan, 0.2, None, False)), (1, Measured(math.nan, 0.2, None, False))]
-    apart = [(0, Measured(math.nan, 0.3, None, False)), (1, Measured(math.nan, 0.5, None, False))]
+    alike = [(0, Trained(math.nan, 0.2, None, False)), (1, Trained(math.nan, 0.2, None, False))]
+    apart = [(0, Trained(math.nan, 0.3, None, False)), (1, Trained(math.nan, 0.5, None, False))]
     first, second = places([(1, alike), (2, apart)], confidence=0.95, n_test=None)
     assert first.spread.repeats > 0
     assert first.test.low < 0.2 < first.test.high
@@ -56,8 +56,8 @@ def test_a_difference_on_the_same_examples_is_paired() -> None:
 
 
 def test_repeats_are_paired_where_both_places_have_them() -> None:
-    def runs(errors: dict[int, float]) -> list[tuple[int, Measured]]:
-        return [(repeat, Measured(math.nan, error, None, False)) for repeat, error in errors.items()]
+    def runs(errors: dict[int, float]) -> list[tuple[int, Trained]]:
+        return [(repeat, Trained(math.nan, error, None, False)) for repeat, error in errors.items()]
 
     # Repeats differ by much, and both places alike.
     first, second = places(
@@ -74,7 +74,7 @@ def test_no_mistake_among_the_test_examples_is_no_certainty() -> None:
 
 
 def test_a_share_told_as_a_number_has_binomial_noise() -> None:
-    runs = [(repeat, Measured(0.1, 0.2, None, True)) for repeat in range(3)]
+    runs = [(repeat, Trained(0.1, 0.2, None, True)) for repeat in range(3)]
     place = places([(1, runs)], confidence=0.95, n_test=100)[0]
     assert place.spread.examples == pytest.approx(0.2 * 0.8 / 100)
     assert place.train is not None and place.train.value == pytest.approx(0.1)

@@ -110,24 +110,60 @@ def answers(copied: Copied, data: Examples, name: str, loss_fn: LossFn | None = 
     Raises:
         GapError: outputs fit the targets in no way, and there is no loss function.
     """
-    parts = [(copied.outputs(inputs), targets) for inputs, targets in data.batches]
+    return read([(copied.outputs(inputs), targets) for inputs, targets in data.batches], name, loss_fn, copied.what)
+
+
+def read(parts: list[tuple[Tensor, Tensor]], name: str, loss_fn: LossFn | None, what: str) -> Answers:
+    """What outputs mean beside their targets, one pair per batch; see `answers`.
+
+    Raises:
+        GapError: outputs fit the targets in no way, and there is no loss function.
+    """
+    found = read_classes(parts, name)
+    if found is not None:
+        return found
     output, target = parts[0]
-    are_classes = not target.is_floating_point() or _is_binary(target)
-    if are_classes and output.dim() == target.dim() + 1 and output.shape[-1] > 1:
-        return _classes([(o.reshape(-1, o.shape[-1]), t.reshape(-1)) for o, t in parts], name)
-    if are_classes and target.dim() == 2 and output.shape == target.shape and _is_one_hot(target):
-        return _classes([(o, t.argmax(1)) for o, t in parts], name)
-    if are_classes and output.numel() == target.numel() and _is_binary(target):
-        return _binary(parts, name)
     if output.numel() == target.numel():
         squares = [((o.reshape(len(t), -1) - t.reshape(len(t), -1).float()) ** 2).mean(1) for o, t in parts]
         return Answers(name, losses=torch.cat(squares).double().numpy())
     if loss_fn is None:
         raise GapError(
-            f"{copied.what} returns outputs of shape {tuple(output.shape)} for targets of shape {tuple(target.shape)} "
+            f"{what} returns outputs of shape {tuple(output.shape)} for targets of shape {tuple(target.shape)} "
             f"and type {target.dtype}: give a loss_fn(outputs, targets)."
         )
     return Answers(name, losses=np.array([float(loss_fn(o, t)) for o, t in parts]))
+
+
+def read_classes(parts: list[tuple[Tensor, Tensor]], name: str) -> Answers | None:
+    """The classes that were given and those that were answered; None if targets are no classes.
+
+    Outputs are one number per class, one for two classes (a probability or a logit), or the answered classes
+    themselves.
+    """
+    if all(t.dim() == 2 and t.shape[1] == 1 and o.dim() == 2 and o.shape[1] > 1 for o, t in parts):
+        parts = [(o, t[:, 0]) for o, t in parts]
+    output, target = parts[0]
+    if target.is_floating_point() and not all(_is_binary(t) for _, t in parts):
+        return None
+    if output.dim() == target.dim() + 1 and output.shape[-1] > 1:
+        return _classes([(o.reshape(-1, o.shape[-1]), t.reshape(-1)) for o, t in parts], name)
+    if target.dim() == 2 and output.shape == target.shape and _is_one_hot(target):
+        return _classes([(o, t.argmax(1)) for o, t in parts], name)
+    if output.numel() != target.numel():
+        return None
+    if (answered := _answered(parts, name)) is not None:
+        return answered
+    return _binary(parts, name) if all(_is_binary(t) for _, t in parts) else None
+
+
+def _answered(parts: list[tuple[Tensor, Tensor]], name: str) -> Answers | None:
+    """Outputs that are classes themselves, as of `predict` of scikit-learn."""
+    predicted = torch.cat([o.reshape(-1) for o, _ in parts])
+    given = torch.cat([t.reshape(-1) for _, t in parts])
+    known = given.unique()
+    if predicted.is_floating_point() and not bool(torch.isin(predicted, known.to(predicted.dtype)).all()):
+        return None
+    return Answers(name, given=given.long().numpy(), predicted=predicted.long().numpy(), classes=len(known))
 
 
 def _is_binary(target: Tensor) -> bool:

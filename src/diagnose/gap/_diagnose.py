@@ -64,13 +64,16 @@ def diagnose_gap(
             without both, the train error is compared with the gap.
         n_train, n_test, n_train_dev, n_human: examples behind each error. `n_train` counts the training examples too.
             Where one is missing, 1,000 is assumed and said.
-        n_classes: how many classes there are: a test error of guessing among them is a broken evaluation.
+        n_classes: how many classes there are: a test error of guessing among them is a broken evaluation. With it,
+            errors above 1 are refused, for they are percentages.
         curves: one number per epoch by name: "train_loss", "test_loss" (or "val_loss"), "train_error", "test_error",
-            "lr"; accuracies as "train_accuracy", "val_acc" ... NaN is evidence.
+            "lr"; accuracies as "train_accuracy", "val_acc" ... NaN is evidence. Errors may be in percent where the
+            errors above are shares. A validation curve stands for the train-dev error where that is missing; "lr" tells
+            which hyperparameter is the learning rate, and whether anything was left of it.
         hyperparameters: the user's own names and values. What each is, is told by its name and its value.
         class_table: by class "recall" and "n" (and "n_train"): a mapping, a list, or a data frame.
         suspects: training labels that are very likely wrong: their share, their number, margins of shape (N,), or what
-            `mine_mistakes` returned.
+            `mine_mistakes` returned. With a model, those that it surely contradicts and no neighbours confirm.
         learning_curve: test errors by number of training examples, or what `learning_curve` returned.
         model: a trained module, or a function of the inputs. A copy is run, in evaluation mode, without gradients.
         train_data, test_data, train_dev_data: (inputs, targets), a Dataset or a DataLoader.
@@ -89,7 +92,8 @@ def diagnose_gap(
         `.verdict`, `.evidence`, `.recommendations`, `.findings`, `.recommend_space()`; `str()` to read.
 
     Raises:
-        GapError: a number is impossible, a curve has an unknown name, data cannot be read, or the model raises.
+        GapError: a number is impossible, a curve has an unknown name, data cannot be read, the model raises, or
+            `probe` lacks what it trains with.
         RunDirectoryError: `source` holds no readable run.
 
     Source:

@@ -15,8 +15,13 @@ from diagnose.findings import json_safe
 from diagnose.gap._extrapolation import UNKNOWN_NOISE, DataNeeded, Outlook
 from diagnose.gap._measured import Place, difference, places
 from diagnose.gap._subsets import classes_of, count, nested_order, sizes_of, subset
+<<<<<<< HEAD
 from diagnose.gap._trainings import Failure, Measure, Measured, Metric, attempt
 from diagnose.progress import Progress
+=======
+from diagnose.gap._trainings import Failure, Measure, Metric, Trained, attempt
+from diagnose.gradcheck._progress import Progress
+>>>>>>> eyes2
 from diagnose.stats.intervals import CONFIDENCE, Interval, z_of
 
 SLOWEST = 0.1
@@ -227,7 +232,7 @@ def learning_curve(
         raise GapError(f"repeats is {repeats}, and has to be at least 1.")
     z_of(confidence)
     measure = Measure(test_data, metric, loss_fn, batch_size)
-    runs: dict[int, list[tuple[int, Measured]]] = {size: [] for size in chosen}
+    runs: dict[int, list[tuple[int, Trained]]] = {size: [] for size in chosen}
     failures = []
     with Progress(progress, "trainings") as bar:
         for repeat in range(repeats):
@@ -257,7 +262,7 @@ def learning_curve(
     )
 
 
-def metric_name(metric: Metric | None, runs: Sequence[Measured]) -> str:
+def metric_name(metric: Metric | None, runs: Sequence[Trained]) -> str:
     """What an error is called in tables."""
     if all(run.is_share for run in runs):
         return "error"

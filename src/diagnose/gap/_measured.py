@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from diagnose.gap._trainings import Measured
+from diagnose.gap._trainings import Trained
 from diagnose.stats.intervals import Interval, z_of
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -89,7 +89,7 @@ class Place:
 
 
 def places(
-    found: Sequence[tuple[Any, Sequence[tuple[int, Measured]]]], *, confidence: float, n_test: int | None
+    found: Sequence[tuple[Any, Sequence[tuple[int, Trained]]]], *, confidence: float, n_test: int | None
 ) -> tuple[Place, ...]:
     """One place for each of (at, [(repeat, measured), ...]) that has a training.
 
@@ -159,7 +159,7 @@ def _half(place: Place) -> float:
     return float(np.max(np.abs(place.per_example), initial=0.0)) ** 2 if len(place.per_example) else 0.0
 
 
-def _common(found: Sequence[tuple[Any, Sequence[tuple[int, Measured]]]], name: str) -> float:
+def _common(found: Sequence[tuple[Any, Sequence[tuple[int, Trained]]]], name: str) -> float:
     """Mean squared scatter over repeats at all places, relative to the error there; NaN where nothing was repeated."""
     squares, freedom = 0.0, 0
     for _, runs in found:
@@ -181,7 +181,7 @@ def _spread(errors: Floats, common: float, by_examples: float) -> Spread:
     return Spread(mean, moderated / len(errors), by_examples, freedom + _PRIOR_FREEDOM)
 
 
-def _mean_of_examples(runs: Sequence[Measured]) -> Floats | None:
+def _mean_of_examples(runs: Sequence[Trained]) -> Floats | None:
     each = [run.per_example for run in runs if run.per_example is not None]
     if len(each) < len(runs) or any(len(part) != len(each[0]) for part in each):
         return None

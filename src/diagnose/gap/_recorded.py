@@ -147,7 +147,7 @@ def _errors(situation: Situation, history: History, course: Course | None, found
     told = situation.train is not None or situation.test is not None
     _rates(situation, history, n_test)
     test, target = situation.test, situation.target
-    met = test is not None and target is not None and test.interval().high <= target
+    met = test is not None and target is not None and test.value <= target  # or may be: no loss tells more
     unknown = not told and not met and (situation.train is None or test is None)
     if unknown and course is not None and len(course) and found is not None:
         losses_as_errors(situation, n_test)

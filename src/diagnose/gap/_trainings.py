@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from diagnose.baseline._data import Examples, examples_in
 from diagnose.errors import CheckError, GapError
+from diagnose.gap._answers import read_classes
 from diagnose.gap._subsets import count, is_pair
 from diagnose.isolation import State
 
@@ -39,7 +40,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Trained:
     """What one training came to.
 
     Attributes:
@@ -63,7 +64,7 @@ class Measure:
     loss_fn: Callable[[Tensor, Tensor], Tensor] | None
     batch_size: int
 
-    def __call__(self, made: Any, data: Any) -> Measured:
+    def __call__(self, made: Any, data: Any) -> Trained:
         """Measures what a training function has returned, after training on `data`.
 
         Raises:
@@ -73,7 +74,7 @@ class Measure:
         if told is not None:
             if not math.isfinite(told[1]) or math.isinf(told[0]):
                 raise GapError(f"the training function returned {made!r}: errors have to be finite")
-            return Measured(told[0], told[1], None, self.metric == "error")
+            return Trained(told[0], told[1], None, self.metric == "error")
         if not callable(made) and not hasattr(made, "predict"):
             raise GapError(
                 f"the training function returned a {type(made).__name__}, and has to return a trained model, the test "
@@ -87,7 +88,7 @@ class Measure:
             if not np.isfinite(errors).all():
                 raise GapError(f"the {name} error of the model is {float(errors.mean())}")
         each = test if len(test) > 1 else None
-        return Measured(float(train.mean()), float(test.mean()), each, is_share)
+        return Trained(float(train.mean()), float(test.mean()), each, is_share)
 
     def _errors(self, model: Any, data: Any) -> tuple[Floats, bool]:
         """Errors of each example (or their mean alone, shape (1,)), and whether they are 0 or 1."""
@@ -99,7 +100,7 @@ class Measure:
         if callable(self.metric):
             return _floats(self.metric(outputs, targets), len(targets)), False
         if self.metric != "loss" and (wrong := _wrong(outputs, targets)) is not None:
-            return wrong.double().numpy(), True
+            return wrong, True
         if self.metric == "error":
             raise GapError(
                 f"metric='error' is for class labels, and targets are {targets.dtype} of shape {tuple(targets.shape)} "
@@ -122,7 +123,7 @@ def attempt(
     seed: int,
     at: Any,
     repeat: int,
-) -> Measured | Failure:
+) -> Trained | Failure:
     """Trains once and measures; whatever goes wrong is told. The caller's random states are as before."""
     try:
         with State((), seed=seed):
@@ -203,25 +204,15 @@ def _tensor(value: Any) -> Tensor:
     return torch.as_tensor(value).detach().cpu()
 
 
-def _wrong(outputs: Tensor, targets: Tensor) -> Tensor | None:
-    """Shape (N,): whether each answer is wrong; None if targets are no classes."""
-    if targets.dim() == 2 and targets.shape[1] == 1:
-        targets = targets[:, 0]
-    is_binary = bool(((targets == 0) | (targets == 1)).all())
-    if targets.dim() != 1 or (targets.is_floating_point() and not is_binary):
+def _wrong(outputs: Tensor, targets: Tensor) -> Floats | None:
+    """Shape (N,): 1 where an answer is wrong, else 0; None if targets are no classes, one for each example."""
+    if outputs.dim() > 1 and not outputs.is_floating_point():
+        outputs = outputs.float()
+    found = read_classes([(outputs, targets)], "error")
+    if found is None or found.given is None or found.predicted is None or len(found.given) != len(targets):
         return None
-    if outputs.dim() == 2 and outputs.shape[1] > 1:
-        return outputs.argmax(1) != targets.long()
-    answers = outputs.reshape(len(outputs), -1)
-    if answers.shape[1] != 1:
-        return None
-    if not answers.is_floating_point() or set(answers.unique().tolist()) <= set(targets.unique().tolist()):
-        return answers[:, 0].long() != targets.long()
-    if not is_binary:
-        return None
-    # One number for two classes: a probability if it looks like one, else a logit.
-    threshold = 0.5 if bool(((answers >= 0) & (answers <= 1)).all()) else 0.0
-    return (answers[:, 0] > threshold) != targets.bool()
+    wrong: Floats = (found.given != found.predicted).astype(np.float64)
+    return wrong
 
 
 def _losses(loss_fn: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor) -> Floats:

@@ -15,8 +15,13 @@ from diagnose.findings import json_safe
 from diagnose.gap._learning_curve import interval_json, is_plain, metric_name, place_json
 from diagnose.gap._measured import Place, difference, places
 from diagnose.gap._subsets import count, subset
+<<<<<<< HEAD
 from diagnose.gap._trainings import Failure, Measure, Measured, Metric, attempt
 from diagnose.progress import Progress
+=======
+from diagnose.gap._trainings import Failure, Measure, Metric, Trained, attempt
+from diagnose.gradcheck._progress import Progress
+>>>>>>> eyes2
 from diagnose.stats.intervals import CONFIDENCE, z_of
 
 Side: TypeAlias = Literal["underfits", "overfits"]
@@ -225,7 +230,7 @@ def validation_curve(
         raise GapError(f"{name!r} is in changes too, and can have one value only.")
     z_of(confidence)
     measure = Measure(test_data, metric, loss_fn, batch_size)
-    runs: list[tuple[Any, list[tuple[int, Measured]]]] = [(value, []) for value in chosen]
+    runs: list[tuple[Any, list[tuple[int, Trained]]]] = [(value, []) for value in chosen]
     failures = []
     rows = np.arange(total)
     with Progress(progress, "trainings") as bar:
