@@ -15,13 +15,8 @@ from diagnose.findings import json_safe
 from diagnose.gap._extrapolation import UNKNOWN_NOISE, DataNeeded, Outlook
 from diagnose.gap._measured import Place, difference, places
 from diagnose.gap._subsets import classes_of, count, nested_order, sizes_of, subset
-<<<<<<< HEAD
-from diagnose.gap._trainings import Failure, Measure, Measured, Metric, attempt
-from diagnose.progress import Progress
-=======
 from diagnose.gap._trainings import Failure, Measure, Metric, Trained, attempt
-from diagnose.gradcheck._progress import Progress
->>>>>>> eyes2
+from diagnose.progress import Progress
 from diagnose.stats.intervals import CONFIDENCE, Interval, z_of
 
 SLOWEST = 0.1

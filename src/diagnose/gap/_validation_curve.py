@@ -15,13 +15,8 @@ from diagnose.findings import json_safe
 from diagnose.gap._learning_curve import interval_json, is_plain, metric_name, place_json
 from diagnose.gap._measured import Place, difference, places
 from diagnose.gap._subsets import count, subset
-<<<<<<< HEAD
-from diagnose.gap._trainings import Failure, Measure, Measured, Metric, attempt
-from diagnose.progress import Progress
-=======
 from diagnose.gap._trainings import Failure, Measure, Metric, Trained, attempt
-from diagnose.gradcheck._progress import Progress
->>>>>>> eyes2
+from diagnose.progress import Progress
 from diagnose.stats.intervals import CONFIDENCE, z_of
 
 Side: TypeAlias = Literal["underfits", "overfits"]
