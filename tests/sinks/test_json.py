@@ -69,6 +69,7 @@ def test_the_contract() -> None:
         "not_seen": {},
         "failed": {},
         "versions": {"torch": "2.13"},
+        "tracked": None,
         "directory": "/runs/train-20260102-030405",
     }
 
@@ -105,6 +106,8 @@ def test_what_is_taken_from_a_history() -> None:
     history.layers["a"] = LayerFacts("relu")
     history.note("not-seen", 1, "compiled", reason="a forward issues collectives")
     history.note("collector-failed", 1, "x", collector="updates", error="KeyError: 'a'")
+    history.note("examples-tracked", 9, "", text="66 labels")
+    history.note("examples-tracked", 9, "", text="67 labels")
     report = build_report(history, Diagnosis((), {"a": "b"}), directory=Path("runs/a"))
     assert report.to_json()["run"] == {
         "command": "",
@@ -124,6 +127,7 @@ def test_what_is_taken_from_a_history() -> None:
         "not_seen": {"compiled": "a forward issues collectives"},
         "failed": {"updates": "KeyError: 'a'"},
         "versions": {},
+        "tracked": {"text": "67 labels"},
         "directory": os.path.join("runs", "a"),
     }
     assert report.not_run == {"a": "b"}

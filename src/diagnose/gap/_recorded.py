@@ -181,7 +181,7 @@ def losses_as_errors(situation: Situation, n_test: float) -> None:
     if train is None or test is None or not all(np.isfinite(curves.get(f"{name}_loss")).all() for name in _SIDES):
         return  # a training that broke down is judged by that alone
     situation.notes.append(
-        "Only losses are known, no error rates. The training loss is a mean over training mode, with dropout, "
+        "Only losses are known, no error rates. The training loss is a mean over training mode, where dropout is on, "
         "while the model changed; standard errors are those of squared normal residuals and of the curve's own noise."
     )
     if situation.test is not None:
