@@ -113,11 +113,8 @@ def test_same_bits_with_and_without(run: Callable[[], Outcome]) -> None:
 # -- the right numbers --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize(("workers", "persistent"), [(0, False), (2, False), (2, True)])
 def test_margins_are_those_of_the_loop(workers: int, persistent: bool) -> None:
-    if persistent and not workers:
-        pytest.skip("needs workers")
     loader = DataLoader(data(), batch_size=7, shuffle=True, num_workers=workers, persistent_workers=persistent)
     twin = Twin()
     examples = tracked(lambda: train(loader, twin))

@@ -106,9 +106,9 @@ def test_a_model_whose_state_lacks_something(digits: Data) -> None:
         (lambda x, y: (x, y.roll(1)), "evaluation-bug", "1 row off"),
         (lambda x, y: (x, (y + 3) % 10), "evaluation-bug", "another order"),
         (lambda x, y: (1 - x, y), "distribution-mismatch", "tells test inputs"),
-        (lambda x, y: (x * 16, y), "distribution-mismatch", "tells test inputs"),
+        (lambda x, y: (x.flip(1), y), "distribution-mismatch", "tells test inputs"),
     ],
-    ids=["rolled", "renumbered", "inverted", "not scaled"],
+    ids=["rolled", "renumbered", "inverted", "upside down"],
 )
 def test_a_broken_pipeline(change: object, verdict: str, word: str, trained: nn.Module, digits: Data) -> None:
     found = diagnose_gap(
@@ -117,8 +117,6 @@ def test_a_broken_pipeline(change: object, verdict: str, word: str, trained: nn.
         test_data=change(*digits[1]),  # type: ignore[operator]
         target_error=0.02,
     )
-    if word == "tells test inputs" and found.test_error is not None and found.test_error.value < 0.1:
-        pytest.skip("the model does not mind")
     assert found.verdict == verdict, str(found)
     assert word in str(found)
     assert [one.code for one in found.recommendations] == ["check-test-pipeline"]
