@@ -99,7 +99,7 @@ def add_parser(commands: Any) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Prints the table, or the JSON, on stdout; returns 1 if `--fail-on` says so."""
-    from diagnose.cli._output import print_text
+    from diagnose.cli._output import print_text, write_text
 
     if options.list:
         print_text(_listed())
@@ -117,10 +117,7 @@ def execute(options: argparse.Namespace) -> int:
         if options.json == STDOUT:
             print_text(text)
             return 1 if found else 0
-        try:
-            options.json.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"--json {options.json}: cannot be written: {error.strerror or error}") from error
+        write_text("--json", options.json, text)
     _print(results, options, name, seconds)
     return 1 if found else 0
 

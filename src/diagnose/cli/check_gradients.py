@@ -90,7 +90,7 @@ def shape(text: str) -> tuple[int, ...]:
 
 def execute(options: argparse.Namespace) -> int:
     """Prints the table, or the JSON, on stdout; returns 1 if a gradient is wrong or unresolved."""
-    from diagnose.cli._output import print_text
+    from diagnose.cli._output import print_text, write_text
     from diagnose.gradcheck import check_gradients
     from diagnose.program.factory import make
 
@@ -114,10 +114,7 @@ def execute(options: argparse.Namespace) -> int:
         print_text(report.to_json())
     else:
         if options.json is not None:
-            try:
-                options.json.write_text(report.to_json() + "\n", encoding="utf-8")
-            except OSError as error:
-                raise ConfigError(f"--json {options.json}: cannot be written: {error.strerror or error}") from error
+            write_text("--json", options.json, report.to_json())
         print_text(str(report))
     return 0 if report.ok else 1
 

@@ -101,7 +101,7 @@ def _share(text: str) -> float:
 
 def execute(options: argparse.Namespace) -> int:
     """Prints the diagnosis, or the JSON, on stdout; returns 1 if something is to be changed."""
-    from diagnose.cli._output import print_text
+    from diagnose.cli._output import print_text, write_text
 
     _untangle(options)
     found = _diagnosed(options)
@@ -109,7 +109,7 @@ def execute(options: argparse.Namespace) -> int:
         print_text(_as_json(found))
     else:
         if options.json is not None:
-            _write(options.json, _as_json(found))
+            write_text("--json", options.json, _as_json(found))
         print_text(str(found))
     return 1 if found.findings else 0
 
@@ -203,12 +203,3 @@ def _as_json(found: GapDiagnosis) -> str:
     from diagnose.report import tool_name
 
     return json.dumps({"tool": tool_name(), **found.to_json()}, indent=2, allow_nan=False)
-
-
-def _write(path: Path, text: str) -> None:
-    from diagnose.storage import replace_file
-
-    try:
-        replace_file(path, lambda file: file.write(f"{text}\n".encode()))
-    except OSError as error:
-        raise ConfigError(f"--json {path}: cannot be written: {error.strerror or error}") from error

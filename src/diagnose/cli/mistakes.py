@@ -93,7 +93,7 @@ def execute(options: argparse.Namespace) -> int:
     """Prints the tables, or the JSON, on stdout."""
     if options.k < 1 or options.batch_size < 1:
         raise ConfigError("mistakes: --k and --batch-size have to be at least 1")
-    from diagnose.cli._output import print_text
+    from diagnose.cli._output import print_text, write_text
 
     mistakes = _tracked(options) if Path(options.factory).is_dir() else _mined(options)
     if options.out is not None:
@@ -103,7 +103,7 @@ def execute(options: argparse.Namespace) -> int:
         if options.json == STDOUT:
             print_text(text)
             return 0
-        _write(options.json, text)
+        write_text("--json", options.json, text)
     print_text(str(mistakes))
     if options.out is not None:
         print_text(f"\nwritten: {options.out} (mistakes.html shows the examples)")
@@ -151,12 +151,3 @@ def _data(made: Made, factory: str) -> Any:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _write(path: Path, text: str) -> None:
-    from diagnose.storage import replace_file
-
-    try:
-        replace_file(path, lambda file: file.write(f"{text}\n".encode()))
-    except OSError as error:
-        raise ConfigError(f"--json {path}: cannot be written: {error.strerror or error}") from error

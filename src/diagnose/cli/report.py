@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,6 +57,7 @@ def execute(options: argparse.Namespace) -> int:
     """Prints the summary, or the JSON, on stdout; returns 3 if `--fail-on` says so."""
     run_dir, json = _paths(options)
     from diagnose.acceptance import Acceptance, write_baseline
+    from diagnose.cli._output import write_file
     from diagnose.config import load_config
     from diagnose.report import build_report, tool_name
     from diagnose.rules import all_rules, diagnose_history, pages_of
@@ -87,7 +87,7 @@ def execute(options: argparse.Namespace) -> int:
     if config.sarif is not None:
         from diagnose.sinks.sarif import write_sarif
 
-        _write(lambda path: write_sarif(report, path, pages_of(rules)), "--sarif", config.sarif)
+        write_file("--sarif", config.sarif, lambda path: write_sarif(report, path, pages_of(rules)))
     if json == STDOUT:
         from diagnose.sinks.json import json_text
 
@@ -96,7 +96,7 @@ def execute(options: argparse.Namespace) -> int:
         if json is not None:
             from diagnose.sinks.json import write_json
 
-            _write(lambda path: write_json(report, path), "--json", json)
+            write_file("--json", json, lambda path: write_json(report, path))
         from diagnose.sinks.terminal import print_report
 
         print_report(report, sys.stdout, verbose=config.verbose)
@@ -110,10 +110,3 @@ def _paths(options: argparse.Namespace) -> tuple[Path, Path | None]:
     if options.json is not None and options.json.is_dir():
         return options.json, STDOUT
     raise ConfigError("report: name the RUN_DIR of the run to report on, as `diagnose run` has printed it")
-
-
-def _write(write: Callable[[Path], object], option: str, path: Path) -> None:
-    try:
-        write(path)
-    except OSError as error:
-        raise ConfigError(f"{option} {path}: cannot be written: {error.strerror or error}") from error

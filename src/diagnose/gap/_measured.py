@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagnose.gap._trainings import Trained
-from diagnose.stats.intervals import Interval, z_of
+from diagnose.stats.intervals import Interval, student, z_of
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -56,12 +56,9 @@ class Spread:
 
     def quantile(self, confidence: float) -> float:
         """Two-sided, of Student's t; freedom as Satterthwaite (1946) has it, for the examples' part is known well."""
-        z = z_of(confidence)
         if math.isnan(self.repeats) or self.repeats == 0:
-            return z
-        freedom = self.freedom * (self.variance / self.repeats) ** 2
-        terms = ((z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384)
-        return z + sum(term / freedom ** (power + 1) for power, term in enumerate(terms))
+            return z_of(confidence)
+        return student(confidence, self.freedom * (self.variance / self.repeats) ** 2)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diagnose.gap._measured import Place
-from diagnose.storage import replace_file
+from diagnose.plots import new_axes, write_figure
 
 if TYPE_CHECKING:
     from diagnose.gap._learning_curve import LearningCurve
@@ -85,12 +84,7 @@ def _errors(axes: Any, x: Sequence[Any], points: Sequence[Place], line: str = "-
 def _axes(target: Any) -> Any:
     if target is not None and not isinstance(target, str | os.PathLike):
         return target
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure.add_subplot()
+    return new_axes((6.4, 4.2))
 
 
 def _ticks(axes: Any, sizes: Sequence[int]) -> None:
@@ -104,10 +98,7 @@ def _finished(axes: Any, target: Any) -> Any:
     axes.set_ylim(bottom=min(axes.get_ylim()[0], 0.0))
     axes.legend(frameon=False)
     if isinstance(target, str | os.PathLike):
-        path = Path(target)
-        content = io.BytesIO()
-        axes.figure.savefig(content, format=path.suffix.lstrip(".") or "png", dpi=130)
-        replace_file(path, lambda file: file.write(content.getvalue()))
+        write_figure(axes.figure, Path(target), dpi=130)
     return axes
 
 

@@ -10,14 +10,12 @@ from typing import Any
 
 from diagnose.errors import MetricError
 from diagnose.metrics._packages import needed
-from diagnose.storage import replace_file
+from diagnose.plots import new_axes, write_figure
 
 
 @contextlib.contextmanager
 def axes_in(where: Any, *, size: tuple[float, float] = (5.0, 4.0)) -> Iterator[Any]:
     """The axes to draw into; what is not axes is the path of an image that is written when all is drawn.
-
-    The figure belongs to no window and no backend: `matplotlib.pyplot` is not imported.
 
     Raises:
         MetricError: matplotlib is not installed, or the file cannot be written; what was there before still is.
@@ -29,10 +27,10 @@ def axes_in(where: Any, *, size: tuple[float, float] = (5.0, 4.0)) -> Iterator[A
         path = Path(os.fspath(where))
     except TypeError as error:
         raise MetricError(f"plot takes a path or matplotlib axes, not a {type(where).__name__}.") from error
-    figure = needed("matplotlib.figure", "A plot").Figure(figsize=size, layout="constrained")
-    yield figure.add_subplot()
-    kind = path.suffix[1:] or "png"
+    needed("matplotlib.figure", "A plot")
+    axes = new_axes(size)
+    yield axes
     try:
-        replace_file(path, lambda file: figure.savefig(file, format=kind, dpi=150))
+        write_figure(axes.figure, path, dpi=150)
     except (OSError, ValueError) as error:
         raise MetricError(f"{path} cannot be written: {error}") from error

@@ -143,7 +143,7 @@ def mean_interval(count: int, mean: float, deviation: float, *, confidence: floa
     return Interval(mean, mean - half, mean + half, confidence)
 
 
-def student(confidence: float, freedom: int) -> float:
+def student(confidence: float, freedom: float) -> float:
     """Quantile of Student's t for a two-sided interval; exact for 1 and 2 degrees of freedom.
 
     From 3 on, four terms of its expansion in 1 / freedom: good to 1 % for a confidence of up to .95, and to 4 % of .99.
